@@ -1,0 +1,1 @@
+"""Face mask detection: find the faces in a picture, say which of them wear a mask."""

@@ -1,0 +1,111 @@
+"""What the scripts say and how they end: `[INFO]`, `[WARN]`, `[ERROR]`, and the exit status."""
+
+import argparse
+import math
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from facemask.errors import FacemaskError
+
+
+def info(message: str) -> None:
+    print(f"[INFO] {message}", flush=True)
+
+
+def warn(message: str) -> None:
+    print(f"[WARN] {message}", file=sys.stderr, flush=True)
+
+
+def error(message: str) -> None:
+    """One line on standard error, whatever line breaks a library put into its message."""
+    print(f"[ERROR] {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with its errors as one `[ERROR]` line and status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        error(f"{message} (see {self.prog} --help)")
+        sys.exit(2)
+
+
+def fraction(text: str) -> float:
+    """Argument type: a number from 0 to 1."""
+    value = _number(text)
+    if not 0.0 <= value <= 1.0:  # not-a-number fails this too
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
+
+
+def number_above(low: float, below: float = math.inf) -> Callable[[str], float]:
+    """Argument type: a number strictly between low and below."""
+
+    def parse(text: str) -> float:
+        value = _number(text)
+        if not low < value < below:
+            limits = f"above {low:g}" + ("" if below == math.inf else f" and below {below:g}")
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, found {text!r}")
+        return value
+
+    return parse
+
+
+def whole_number(least: int, most: int = 2**32 - 1) -> Callable[[str], int]:
+    """Argument type: a whole number from `least` to `most`; by default, of at most 32 bits."""
+    limits = f"of at least {least}" if most == 2**32 - 1 else f"from {least} to {most}"
+
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number {limits}, found {text!r}")
+        return int(text)
+
+    return parse
+
+
+def file_with_suffix(*suffixes: str) -> Callable[[str], Path]:
+    """Argument type: a path that ends in one of the suffixes, in lower or upper case."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f"expected a file name that ends in {' or '.join(suffixes)}, found {text!r}"
+            )
+        return Path(text)
+
+    return parse
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Call a script's main and leave with its status, without a traceback for bad input.
+
+    SIGTERM ends a script as Ctrl-C does, so that files being written are finished.
+    """
+    # Libraries' start-up chatter, silenced unless the user has set these.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable images
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except FacemaskError as problem:
+        error(str(problem))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        error("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,188 @@
+"""Reading images, and turning a face into model input.
+
+Training and detection both come through here: this is the one place that knows size,
+interpolation, channel order and range.
+"""
+
+import mimetypes
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from facemask.errors import FacemaskError
+from facemask.files import reason, replacing
+from facemask.geometry import FaceBox
+
+# OpenCV refuses to decode more (CV_IO_MAX_IMAGE_PIXELS), and a header may claim anything.
+MAX_PIXELS = 2**30
+
+# What people hand over. Pillow knows more formats, but some of those start other programs (EPS).
+_FORMATS = (
+    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF",
+)  # fmt: skip
+
+# What write_image can write.
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+# Pillow modes of more than 8 bits, and the value that stands for white in each.
+_WHITE = {"I": 65535.0, "I;16": 65535.0, "I;16L": 65535.0, "I;16B": 65535.0, "F": 1.0}
+
+# Files that systems leave in folders by themselves.
+_LITTER = {"thumbs.db", "desktop.ini"}
+
+_open_lock = threading.Lock()
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image file as it is meant to be seen: upright, opaque, in colour.
+
+    The content decides, not the suffix. EXIF rotation is applied; transparent parts are laid on
+    white; grey, palette, CMYK and 16-bit images become 8-bit colour; of an animation the first
+    frame is taken.
+
+    Returns: (height, width, 3) uint8, BGR, contiguous and writable.
+    Raises FacemaskError, naming the path, for a file that is missing, unreadable, empty,
+    truncated, not an image, or of more than 2**30 pixels.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise FacemaskError(f"{path}: expected an image, found a folder")
+        if not path.exists():
+            raise FacemaskError(f"{path}: no such image")
+        if not path.is_file():  # a pipe or a device could be waited for, or read, for ever
+            raise FacemaskError(f"{path}: expected an image, found no regular file")
+        if path.stat().st_size == 0:
+            raise FacemaskError(f"{path}: expected an image, found an empty file")
+        with _open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise FacemaskError(
+                    f"{path}: its header claims {width}x{height} pixels, more than 2^30"
+                )
+            rgb = np.asarray(_to_rgb(image))
+    except FacemaskError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise FacemaskError(f"{path}: not an image, or of a format unknown here") from error
+    except OSError as error:
+        raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        raise FacemaskError(f"{path}: can't be decoded: {error}") from error
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+
+
+def _open(path: Path) -> Image.Image:
+    """Image.open, without Pillow's limit of 179 million pixels: read_image has its own.
+
+    The limit is a variable of Pillow's module, hence the lock; opening reads the header only.
+    """
+    with _open_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            Image.init()
+            return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    with suppress(Exception):  # unreadable EXIF data says nothing against the picture itself
+        image = ImageOps.exif_transpose(image)
+    if image.mode in _WHITE:
+        grey = np.asarray(image, dtype=np.float32) * (255.0 / _WHITE[image.mode])
+        image = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Write an image (H, W, 3) uint8, BGR, in the format of the path's suffix, whole or not at all.
+
+    Raises FacemaskError when it can't be written, or is too large for the format (a JPEG has at
+    most 65,535 pixels a side, a WebP 16,383).
+    """
+    path = Path(path)
+    try:
+        encoded, data = cv2.imencode(path.suffix.lower(), image)
+    except cv2.error:
+        encoded, data = False, np.empty(0, np.uint8)
+    if not encoded:
+        height, width = image.shape[:2]
+        raise FacemaskError(f"{path}: {width}x{height} pixels can't be written as {path.suffix}")
+    with replacing(path) as part:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data.tobytes())
+
+
+def list_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """All files below a folder but hidden ones, in the same order on every machine."""
+    folder = Path(folder)
+    found = [
+        Path(root, name)
+        for root, _, names in os.walk(folder)
+        for name in names
+        if name.lower() not in _LITTER
+    ]
+    visible = [
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def is_document(path: Path) -> bool:
+    """Whether the suffix is that of another kind of file (.md, .xml, .csv, .mp4, ...).
+
+    Such files beside images are passed over; a wrong or missing suffix is not held against one.
+    """
+    kind = mimetypes.guess_type(path.name)[0]
+    known = kind is not None and not kind.startswith("image/")
+    return known or path.suffix.lower() in {".ipynb", ".yaml", ".yml", ".toml", ".sha256"}
+
+
+def crop_face(image: np.ndarray, box: FaceBox, margin: float = 0.0) -> np.ndarray:
+    """The part of an image (H, W, 3) inside a box grown by margin, as a view, never empty.
+
+    Raises ValueError for a box wholly outside the image.
+    """
+    height, width = image.shape[:2]
+    box = box.expand(margin).clip(width, height)
+    if not box.area:
+        raise ValueError(f"Expected a box inside {width}x{height} pixels. Received: {box}")
+    return image[box.y1 : box.y2, box.x1 : box.x2]
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Stretch an image to size = (height, width), pixels; the aspect ratio is not kept.
+
+    Area averaging to shrink (bilinear alone would skip pixels), bilinear to enlarge.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    return cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def model_input(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Turn an image or a face crop into what the classifier takes.
+
+    image: (H, W, 3) uint8, BGR, of any size; size: (height, width) of the model's input.
+    Returns: (height, width, 3) float32, RGB, in [-1, 1]: the range that MobileNetV2's ImageNet
+    weights were trained with (keras.applications.mobilenet_v2.preprocess_input).
+    """
+    rgb = cv2.cvtColor(resize(image, size), cv2.COLOR_BGR2RGB)
+    return rgb.astype(np.float32) / 127.5 - 1.0

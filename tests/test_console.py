@@ -1,0 +1,99 @@
+import argparse
+import os
+import signal
+import time
+
+import pytest
+
+from facemask import console
+from facemask.errors import FacemaskError
+
+
+def raising(problem: BaseException):
+    def main() -> int:
+        raise problem
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("main", "status", "said"),
+    [
+        (lambda: 0, 0, ""),
+        (lambda: 1, 1, ""),
+        (raising(FacemaskError("a.png:\nbroken")), 1, "[ERROR] a.png: broken\n"),
+        (raising(KeyboardInterrupt()), 130, "[ERROR] interrupted\n"),
+    ],
+)  # fmt: skip
+def test_run_ends_with_a_status_and_at_most_one_line(
+    main, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        console.run(main)
+    assert end.value.code == status
+    assert capsys.readouterr().err == said
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            console.run(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 130
+
+
+def test_wrong_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = console.ArgumentParser(prog="script.py")
+    parser.add_argument("--confidence", type=console.fraction)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--confidence", "1.5"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("[ERROR] argument --confidence: expected a number from 0 to 1, found")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "value"),
+    [
+        (console.fraction, "0", 0.0),
+        (console.fraction, "1.0", 1.0),
+        (console.number_above(0), "1e-4", 1e-4),
+        (console.number_above(0, below=1), "0.2", 0.2),
+        (console.whole_number(1), "20", 20),
+        (console.whole_number(32, most=4096), "4096", 4096),
+    ],
+)
+def test_argument_types_take(kind, good: str, value: float) -> None:
+    assert kind(good) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        (console.fraction, "-0.1"),
+        (console.fraction, "nan"),
+        (console.fraction, "half"),
+        (console.number_above(0), "0"),
+        (console.number_above(0), "nan"),
+        (console.number_above(0), "inf"),
+        (console.number_above(0, below=1), "1"),
+        (console.whole_number(1), "0"),
+        (console.whole_number(1), "1.5"),
+        (console.whole_number(0), "-1"),
+        (console.whole_number(0), str(2**32)),
+        (console.whole_number(32, most=4096), "4097"),
+        (console.file_with_suffix(".keras"), "mask_detector.model"),
+        (console.file_with_suffix(".png"), "plot"),
+    ],
+)
+def test_argument_types_refuse(kind, bad: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected .* found"):
+        kind(bad)

@@ -1,0 +1,68 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT, check_writable, find, replacing
+
+
+def test_find_prefers_the_working_folder_then_looks_beside_the_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find("face_detector") == PROJECT / "face_detector"
+    (tmp_path / "face_detector").mkdir()
+    assert find("face_detector") == Path("face_detector")
+    assert find("nowhere") == Path("nowhere")
+
+
+def test_replacing_swaps_the_file_only_when_the_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "model.keras"
+    target.write_text("old")
+    with replacing(target) as part:
+        assert part.suffix == ".keras"
+        part.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.keras"]
+
+
+@pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
+def test_replacing_keeps_the_old_file_and_leaves_nothing_when_the_block_fails(
+    tmp_path: Path, problem: type[BaseException]
+) -> None:
+    target = tmp_path / "plot.png"
+    target.write_text("old")
+
+    def fail() -> None:
+        with replacing(target) as part:
+            part.write_text("half")
+            raise problem
+
+    with pytest.raises(problem):
+        fail()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["plot.png"]
+
+
+def test_a_system_error_while_writing_names_the_file(tmp_path: Path) -> None:
+    def fill_the_disk() -> None:
+        with replacing(tmp_path / "plot.png"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(FacemaskError, match=r"plot\.png: can't be written: No space left"):
+        fill_the_disk()
+
+
+def test_check_writable_makes_folders_and_leaves_no_file(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "out.png")
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_check_writable_refuses_a_folder_and_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match="found a folder"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FacemaskError, match="can't be written"):
+        check_writable(tmp_path / "file" / "out.png")
