@@ -1,0 +1,42 @@
+"""Importing Keras on TensorFlow when it is first needed, without their start-up chatter."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def load_keras() -> Any:
+    """The keras module, on TensorFlow. Takes seconds the first time."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ and "keras" not in sys.modules:
+        with _held_back_stderr():
+            import keras
+    else:
+        import keras
+    return keras
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Keep what native code writes to standard error; show it only if the block fails.
+
+    TensorFlow 2.21 prints lines on the processor and on missing GPUs before it looks at
+    TF_CPP_MIN_LOG_LEVEL, so that nothing but the file descriptor can silence them.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

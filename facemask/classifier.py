@@ -1,0 +1,168 @@
+"""Telling masked faces from bare ones with a trained Keras model."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask import facts
+from facemask.backend import load_keras
+from facemask.errors import FacemaskError
+from facemask.facts import ModelFacts
+from facemask.images import model_input
+
+# More faces than this in one frame are sent in several batches: memory stays bounded.
+MAX_BATCH = 64
+
+
+class MaskClassifier:
+    """A trained model with its class names; one call for all faces of a frame."""
+
+    def __init__(self, model: Any, model_facts: ModelFacts):
+        """model: a Keras model, (N, height, width, 3) float32 to (N, C) probabilities."""
+        load_keras()
+        import tensorflow as tf
+
+        self.facts = model_facts
+        # Traced once for any number of faces; Model.predict in a loop is ten times slower for one
+        # face, and calling the model by itself runs operation by operation.
+        self._forward = tf.function(
+            lambda batch: model(batch, training=False),
+            input_signature=[tf.TensorSpec((None, *model_facts.input_size, 3), tf.float32)],
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.facts.class_names
+
+    @property
+    def margin(self) -> float:
+        """How far the model wants a face box grown before cropping; see FaceBox.expand."""
+        return self.facts.margin
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MaskClassifier":
+        """Load a `.keras` file, or an HDF5 file of any name (`.h5`, the classic `.model`).
+
+        The content decides, not the name; nothing in the file is run or unpickled.
+        Raises FacemaskError for a file that is missing, is no Keras model, takes something else
+        than colour images, or whose classes are unknown.
+        """
+        path = Path(path)
+        kind = _kind(path)
+        model_facts = facts.read(path)
+        model = _load_model(path, kind)
+        return cls(model, _agreed(path, model, model_facts))
+
+    def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Class probabilities of face crops.
+
+        crops: N images (H, W, 3) uint8, BGR, of any sizes. Returns: (N, C) float32, each row
+        summing to 1, columns as class_names; (0, C) for no crops.
+        """
+        batches = [
+            self._forward(
+                np.stack(
+                    [model_input(crop, self.facts.input_size) for crop in crops[i:][:MAX_BATCH]]
+                )
+            ).numpy()
+            for i in range(0, len(crops), MAX_BATCH)
+        ]
+        return np.concatenate([np.zeros((0, len(self.class_names)), np.float32), *batches])
+
+
+def check_model_file(path: str | os.PathLike[str]) -> None:
+    """Raise FacemaskError, before TensorFlow's slow start, for a file that is no Keras model."""
+    _kind(Path(path))
+    facts.read(path)
+
+
+def _kind(path: Path) -> str:
+    """`.keras` or `.h5`, from the first bytes of the file."""
+    if not path.exists():
+        raise FacemaskError(
+            f"{path}: no such model; make one with"
+            f" `python train_mask_detector.py --dataset dataset --model {path}`"
+        )
+    if path.is_dir():
+        raise FacemaskError(f"{path}: expected a .keras or HDF5 model file, found a folder")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise FacemaskError(f"{path}: can't be read: {error.strerror}") from error
+    if start[:4] == b"PK\x03\x04":
+        return ".keras"
+    if start == b"\x89HDF\r\n\x1a\n":
+        return ".h5"
+    raise FacemaskError(f"{path}: expected a .keras or HDF5 model, found neither")
+
+
+def _load_model(path: Path, kind: str) -> Any:
+    keras = load_keras()
+
+    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+        """Keras 2 wrote `groups: 1` for this layer, which Keras 3 does not know."""
+
+        def __init__(self, *args: Any, groups: int = 1, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            # Keras goes by the suffix, so it is shown the one that the content has.
+            named = path
+            if path.suffix != kind:
+                named = Path(shutil.copyfile(path, Path(folder, f"model{kind}")))
+            return keras.models.load_model(
+                named,
+                compile=False,
+                safe_mode=True,
+                custom_objects={"DepthwiseConv2D": DepthwiseConv2D} if kind == ".h5" else None,
+            )
+        except Exception as error:  # Keras raises many kinds for files that are not its own
+            raise FacemaskError(
+                f"{path}: Keras can't load it as a {kind} model: {_first_line(error)}"
+            ) from error
+
+
+def _agreed(path: Path, model: Any, found: ModelFacts | None) -> ModelFacts:
+    """The model's facts, checked against its shapes; the classic ones where it has none."""
+    takes, gives = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if not isinstance(takes, tuple) or len(takes) != 4 or takes[3] != 3:
+        raise FacemaskError(f"{path}: expected a model of colour images, found input {takes}")
+    if not isinstance(gives, tuple) or len(gives) != 2:
+        raise FacemaskError(f"{path}: expected a model that gives classes, found output {gives}")
+    classes = gives[1]
+    if found is None:
+        if classes != len(facts.CLASSIC_CLASSES):
+            raise FacemaskError(
+                f"{path}: a model of {classes} classes without their names; expected"
+                f" {facts.ENTRY} inside, or the two classes {' and '.join(facts.CLASSIC_CLASSES)}"
+            )
+        height, width = (
+            side or default for side, default in zip(takes[1:3], (224, 224), strict=True)
+        )
+        return ModelFacts(input_size=(height, width))
+    if classes != len(found.class_names):
+        raise FacemaskError(
+            f"{path}: its {facts.ENTRY} names {len(found.class_names)} classes, its output has"
+            f" {classes}"
+        )
+    if any(
+        side not in (None, stated)
+        for side, stated in zip(takes[1:3], found.input_size, strict=True)
+    ):
+        raise FacemaskError(
+            f"{path}: its {facts.ENTRY} states input {found.input_size}, the model takes"
+            f" {takes[1:3]}"
+        )
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,69 @@
+"""What a model file says about itself: `facemask.json`, an entry of the `.keras` archive.
+
+A model without it is one that the classic scripts made.
+"""
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from facemask.errors import FacemaskError
+
+ENTRY = "facemask.json"
+CLASSIC_CLASSES = ("with_mask", "without_mask")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What detection must know to use a model, and what a reader may want to know of it."""
+
+    class_names: tuple[str, ...] = CLASSIC_CLASSES
+    input_size: tuple[int, int] = (224, 224)  # height, width, pixels
+    preprocessing: str = "rgb[-1,1]"  # as images.model_input makes it
+    margin: float = 0.0  # how far face boxes are grown before cropping, as FaceBox.expand
+    training: dict[str, Any] = field(default_factory=dict)  # data, split, versions, figures
+
+
+def write(path: str | os.PathLike[str], facts: ModelFacts) -> None:
+    """Add the facts to a `.keras` archive that has none yet."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(ENTRY, json.dumps(asdict(facts), indent=2))
+
+
+def read(path: str | os.PathLike[str]) -> ModelFacts | None:
+    """The facts inside a model file; None for a file that carries none.
+
+    Raises FacemaskError for facts that can't be read or understood.
+    """
+    path = Path(path)
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if ENTRY not in archive.namelist():
+                return None
+            found = json.loads(archive.read(ENTRY))
+        known = {item.name for item in fields(ModelFacts)}
+        facts = ModelFacts(**{key: value for key, value in found.items() if key in known})
+        return _checked(facts)
+    except (OSError, zipfile.BadZipFile, ValueError, TypeError, AttributeError) as error:
+        raise FacemaskError(f"{path}: its {ENTRY} can't be used: {error}") from error
+
+
+def _checked(facts: ModelFacts) -> ModelFacts:
+    """The facts with tuples where JSON has lists. Raises ValueError for what can't be right."""
+    names, size = tuple(facts.class_names), tuple(facts.input_size)
+    if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"class_names: expected two or more names, found {facts.class_names!r}")
+    if len(size) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in size):
+        raise ValueError(f"input_size: expected [height, width], found {facts.input_size!r}")
+    if facts.preprocessing != ModelFacts.preprocessing:
+        raise ValueError(
+            f"preprocessing: expected {ModelFacts.preprocessing!r}, found {facts.preprocessing!r}"
+        )
+    if not 0.0 <= facts.margin <= 4.0:
+        raise ValueError(f"margin: expected 0 to 4, found {facts.margin!r}")
+    return ModelFacts(names, size, facts.preprocessing, float(facts.margin), facts.training)

@@ -1,0 +1,57 @@
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from facemask import facts
+from facemask.errors import FacemaskError
+from facemask.facts import ModelFacts
+
+
+def archive(path: Path, **entries: str) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", "{}")
+        for name, content in entries.items():
+            file.writestr(f"{name}.json", content)
+    return path
+
+
+def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = ModelFacts(("a", "b", "c"), (96, 128), margin=0.2, training={"seed": 7})
+    path = archive(tmp_path / "m.keras")
+    facts.write(path, written)
+    assert facts.read(path) == written
+
+
+def test_a_file_without_facts_has_none(tmp_path: Path) -> None:
+    assert facts.read(archive(tmp_path / "m.keras")) is None
+    (tmp_path / "m.model").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert facts.read(tmp_path / "m.model") is None
+
+
+def test_facts_of_a_later_version_are_read_as_far_as_they_are_known(tmp_path: Path) -> None:
+    content = json.dumps({"class_names": ["a", "b"], "temperature": 1.5})
+    assert facts.read(archive(tmp_path / "m.keras", facemask=content)) == ModelFacts(("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "no attribute|list"),
+        ('{"class_names": ["one"]}', "class_names: expected two or more"),
+        ('{"class_names": [1, 2]}', "class_names"),
+        ('{"class_names": null}', "NoneType"),
+        ('{"input_size": [224]}', "input_size: expected"),
+        ('{"input_size": [0, 224]}', "input_size: expected"),
+        ('{"preprocessing": "caffe"}', "preprocessing: expected"),
+        ('{"margin": -1}', "margin: expected"),
+        ('{"margin": "wide"}', "margin|not supported"),
+    ],
+)
+def test_facts_that_cannot_be_right_are_one_line(tmp_path: Path, content: str, reason: str) -> None:
+    path = archive(tmp_path / "m.keras", facemask=content)
+    with pytest.raises(FacemaskError, match=reason) as problem:
+        facts.read(path)
+    assert str(problem.value).startswith(f"{path}: its facemask.json can't be used")
