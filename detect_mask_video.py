@@ -1,0 +1,125 @@
+"""Detect face masks in the frames of a camera, a video file or a stream.
+
+    python detect_mask_video.py
+    python detect_mask_video.py --source street.mp4 --output annotated.mp4 --no-display
+
+Shows the frames with their faces boxed and labelled in a window named Frame; q ends the run, and
+so does Ctrl-C.
+"""
+
+import argparse
+from contextlib import ExitStack, suppress
+
+from facemask.console import ArgumentParser, file_with_suffix, fraction, info, run, warn
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT, check_writable, find
+
+WINDOW = "Frame"
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(description="Detect face masks in a video stream.")
+    add = parser.add_argument
+    add(
+        "-s",
+        "--source",
+        default="0",
+        metavar="SOURCE",
+        help="camera number, video file or URL (camera %(default)s)",
+    )
+    add(
+        "-f",
+        "--face",
+        default="face_detector",
+        metavar="DIR",
+        help="folder with the face detector's weights (%(default)s)",
+    )
+    add(
+        "-m",
+        "--model",
+        default="mask_detector.keras",
+        metavar="FILE",
+        help="trained mask detector, .keras or HDF5 (%(default)s)",
+    )
+    add(
+        "-c",
+        "--confidence",
+        type=fraction,
+        default=0.5,
+        help="faces of more detector confidence than this count (%(default)s)",
+    )
+    add(
+        "-o",
+        "--output",
+        type=file_with_suffix(".mp4", ".m4v", ".mov", ".avi", ".mkv"),
+        metavar="FILE",
+        help="write the annotated video: .mp4, .m4v, .mov, .avi or .mkv",
+    )
+    add(
+        "--json",
+        type=file_with_suffix(".jsonl", ".json"),
+        metavar="FILE",
+        help="write what was found, a line for each frame",
+    )
+    add("--no-display", action="store_true", help="open no window")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    # Imported once the arguments are known to be good: --help and a typo answer at once.
+    from imutils.video import FPS
+
+    from facemask import display
+    from facemask.classifier import MaskClassifier, check_model_file
+    from facemask.detector import FaceDetector
+    from facemask.downloads import ensure_face_detector
+    from facemask.drawing import draw_detections
+    from facemask.pipeline import detect_masks
+    from facemask.results import JSONLines, frame_record
+    from facemask.video import VideoSource, VideoWriter
+
+    face, model = find(args.face), find(args.model)
+    if args.output and args.output.resolve() == find(args.source).resolve():
+        raise FacemaskError(f"{args.output}: is the video to read; give another --output")
+    check_writable(*(file for file in (args.output, args.json) if file))
+    check_model_file(model)
+    with ExitStack() as stack:
+        source = stack.enter_context(VideoSource.open(args.source))
+        if face.resolve() == PROJECT / "face_detector":
+            ensure_face_detector(face, info)
+        show = not args.no_display and display.can_show_windows()
+        if not (show or args.no_display):
+            warn("no display to open a window on; Ctrl-C ends the run")
+        info("loading face detector model...")
+        detector = FaceDetector.load(face)
+        info("loading face mask detector model...")
+        classifier = MaskClassifier.load(model)
+
+        info("starting video stream...")
+        writer = stack.enter_context(VideoWriter(args.output, source.fps)) if args.output else None
+        lines = stack.enter_context(JSONLines(args.json)) if args.json else None
+        number = 0
+        fps = FPS().start()
+        with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
+            for number, (time_s, frame) in enumerate(source.frames(), start=1):
+                detections = detect_masks(frame, detector, classifier, args.confidence)
+                annotated = draw_detections(frame, detections)
+                if writer:
+                    writer.write(annotated, time_s)
+                if lines:
+                    lines.write(frame_record(number - 1, time_s, frame, detections))
+                fps.update()
+                if show and not display.show_frame(WINDOW, annotated):
+                    break
+        fps.stop()
+    if source.cut_short(number):
+        warn(
+            f"{args.source}: ended after {number} of the {source.frame_count} frames it should have"
+        )
+    info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

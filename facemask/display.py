@@ -1,0 +1,70 @@
+"""Windows: whether there can be one, and showing pictures in it."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+# Larger pictures are shown shrunk: a window that reaches beyond the screen hides its faces.
+LARGEST_WINDOW = (1600, 900)  # width, height, pixels
+POLL_MS = 50
+
+
+def can_show_windows() -> bool:
+    """Whether OpenCV can open a window here.
+
+    Asked of a child process, because OpenCV's window system ends the whole process when there is
+    no screen to connect to, and raises when it was built without windows. Takes half a second.
+    """
+    has_screen = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if sys.platform.startswith("linux") and not has_screen:
+        return False
+    attempt = "import cv2; cv2.namedWindow('facemask'); cv2.destroyAllWindows()"
+    try:
+        return not subprocess.run(
+            [sys.executable, "-c", attempt], capture_output=True, timeout=30
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def show(title: str, image: np.ndarray) -> None:
+    """Put an image (H, W, 3) uint8, BGR, into the window of that title, shrunk to fit a screen."""
+    height, width = image.shape[:2]
+    scale = min(1.0, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
+    if scale < 1.0:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    cv2.imshow(title, image)
+
+
+def pressed_key(wait_ms: int = 1) -> str:
+    """The key pressed within that many milliseconds, or an empty string."""
+    code = cv2.waitKey(wait_ms)
+    return chr(code & 0xFF) if code >= 0 else ""
+
+
+def is_open(title: str) -> bool:
+    """Whether the window is still there: a person may have closed it."""
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # OpenCV's Qt windows: raised once the last one is closed
+        return False
+
+
+def show_frame(title: str, frame: np.ndarray) -> bool:
+    """Show one frame of a video; False after q, or once the window was closed."""
+    show(title, frame)
+    return pressed_key(1) != "q" and is_open(title)
+
+
+def show_until_key(title: str, image: np.ndarray) -> str:
+    """Show an image till a key is pressed, or the window closed; the key, or an empty string."""
+    show(title, image)
+    key = ""
+    while not key and is_open(title):
+        key = pressed_key(POLL_MS)
+    cv2.destroyAllWindows()
+    return key

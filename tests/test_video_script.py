@@ -1,0 +1,205 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import detect_mask_video
+from facemask import display
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT
+from facemask.video import VideoSource
+
+from .conftest import FakeDetector
+from .test_video import write_video
+
+
+@pytest.fixture
+def clip(fake_networks: FakeDetector, tmp_path: Path) -> Path:
+    """A working folder with a video of twelve frames; the fake networks find a face in each."""
+    return write_video(tmp_path / "clip.mp4", 12)
+
+
+def frames_of(path: str | Path) -> int:
+    with VideoSource.open(str(path)) as source:
+        return len(list(source.frames()))
+
+
+def test_help(run_script) -> None:
+    done = run_script("detect_mask_video.py", "--help")
+    assert done.returncode == 0
+    assert "--source" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "2"], ["--output", "out.xyz"], ["--output", "out"], ["--json", "x.csv"], ["file.mp4"]],
+    ids=" ".join,
+)
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        detect_mask_video.main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_frame_is_written_and_recorded(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = detect_mask_video.main(
+        ["-s", "clip.mp4", "-o", "out.mp4", "--json", "found.jsonl", "--no-display"]
+    )
+    assert status == 0
+    output = capsys.readouterr().out
+    messages = (
+        "[INFO] loading face detector model...",
+        "[INFO] loading face mask detector model...",
+        "[INFO] starting video stream...",
+        "[INFO] 12 frames in ",
+    )
+    places = [output.index(message) for message in messages]
+    assert places == sorted(places)
+    assert output.rstrip().endswith(" FPS")
+    assert frames_of("out.mp4") == 12
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(12))
+    assert lines[11]["time_s"] == pytest.approx(0.55)
+    assert (lines[0]["width"], lines[0]["height"]) == (64, 48)
+    assert lines[0]["faces"][0]["box"] == [10, 10, 30, 30]
+    assert lines[0]["faces"][0]["label"] == "without_mask"
+    assert lines[11]["faces"][0]["label"] == "with_mask"
+
+
+def test_faces_are_boxed_in_the_video(clip: Path) -> None:
+    detect_mask_video.main(["-s", "clip.mp4", "-o", "out.avi", "--no-display"])
+    with VideoSource.open("out.avi") as source:
+        _, first = next(source.frames())
+    red = first[10:12, 12:28].astype(int)
+    assert red[..., 2].mean() > red[..., 1].mean() + 60
+
+
+def test_ctrl_c_finishes_the_files_and_is_no_failure(
+    clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, calls = fake_networks.detect, []
+
+    def interrupted_at_the_sixth(image: np.ndarray, confidence: float):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return find(image, confidence)
+
+    monkeypatch.setattr(fake_networks, "detect", interrupted_at_the_sixth)
+    arguments = ["-s", "clip.mp4", "-o", "out.mp4", "--json", "found.jsonl", "--no-display"]
+    assert detect_mask_video.main(arguments) == 0
+    assert frames_of("out.mp4") == 5
+    assert len(Path("found.jsonl").read_text().splitlines()) == 5
+
+
+def test_q_ends_the_run(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, True, False])
+    titles = []
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(
+        display, "show_frame", lambda title, image: titles.append(title) or next(answers)
+    )
+    assert detect_mask_video.main(["-s", "clip.mp4", "-o", "out.mp4"]) == 0
+    assert titles == ["Frame"] * 3
+    assert frames_of("out.mp4") == 3
+
+
+def test_without_a_display_it_says_so_and_goes_on(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect_mask_video.main(["-s", "clip.mp4"]) == 0
+    output = capsys.readouterr()
+    assert "[WARN] no display to open a window on" in output.err
+    assert "12 frames" in output.out
+
+
+def test_a_file_that_breaks_off_is_noticed(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(Path("long.avi"), 100)
+    content = Path("long.avi").read_bytes()
+    Path("cut.avi").write_bytes(content[: len(content) // 2])
+    assert detect_mask_video.main(["-s", "cut.avi", "--no-display"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("[WARN] cut.avi: ended after ")
+    assert said.endswith(" of the 100 frames it should have\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-s", "missing.mp4"], "missing.mp4: no such file"),
+        (["-s", "99"], r"camera 99: can't be opened; check .* --source"),
+        (["-s", "clip.mp4", "-o", "clip.mp4"], "clip.mp4: is the video to read"),
+        (["-s", "clip.mp4", "-o", "clip.mp4/x.mp4"], "can't be written"),
+        (["-s", "clip.mp4", "--json", "clip.mp4/x.jsonl"], "can't be written"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_networks_load(
+    clip: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FacemaskError, match=reason):
+        detect_mask_video.main([*arguments, "--no-display"])
+    assert "loading" not in capsys.readouterr().out
+
+
+def test_a_camera_that_is_not_there_is_one_line(run_script, tmp_path: Path) -> None:
+    (tmp_path / "stub.keras").write_bytes(b"PK\x03\x04")
+    done = run_script(
+        "detect_mask_video.py", "--source", "99", "--model", "stub.keras", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("[ERROR] camera 99: can't be opened")
+
+
+@pytest.mark.assets
+def test_the_street_has_as_many_frames_annotated(
+    run_script, assets: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    done = run_script(
+        "detect_mask_video.py", "--source", assets / "video" / "street.mp4", "--no-display",
+        "--output", tmp_path / "out.mp4", "--json", tmp_path / "found.jsonl",
+        "--face", assets / "face_detector", "--model", trained_model,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "[INFO] 635 frames in " in done.stdout
+    assert frames_of(tmp_path / "out.mp4") == 635
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert len(lines) == 635
+    assert sum(len(line["faces"]) for line in lines) > 200
+    with VideoSource.open(str(tmp_path / "out.mp4")) as annotated:
+        assert annotated.fps == pytest.approx(24.46, abs=0.05)
+        assert next(annotated.frames())[1].shape == (372, 538, 3)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_playable_file(
+    assets: Path, trained_model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    running = subprocess.Popen(
+        [
+            sys.executable, PROJECT / "detect_mask_video.py",
+            "--source", assets / "video" / "four_people.mp4", "--no-display",
+            "--output", tmp_path / "out.mp4", "--json", tmp_path / "found.jsonl",
+            "--face", assets / "face_detector", "--model", trained_model,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    record = tmp_path / "found.jsonl"
+    while running.poll() is None and not (record.exists() and record.read_text().count("\n") > 20):
+        pass
+    running.send_signal(number)
+    output, problems = running.communicate(timeout=30)
+    assert running.returncode == 0, problems
+    frames = int(output.split(" frames in ")[0].split()[-1])
+    assert 20 < frames < 414
+    assert abs(frames_of(tmp_path / "out.mp4") - frames) <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.jsonl", "out.mp4"]

@@ -1,0 +1,192 @@
+"""The scripts' windows, for real: on a virtual screen, with keys pressed and windows closed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ImageGrab
+from Xlib import XK, X, protocol
+from Xlib.display import Display
+from Xlib.ext import xtest
+
+from facemask.display import LARGEST_WINDOW, can_show_windows
+from facemask.files import PROJECT
+
+pytestmark = pytest.mark.window
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[Display]:
+    """A virtual screen of 1280x800 pixels."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("needs Xvfb (apt-get install xvfb)")
+    reader, writer = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writer), "-noreset", "-screen", "0", "1280x800x24"],
+        pass_fds=[writer],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    number = os.read(reader, 16).decode().strip()  # comes once the screen is ready
+    os.close(reader)
+    screen = Display(f":{number}")
+    yield screen
+    screen.close()
+    server.terminate()
+    server.wait(timeout=10)
+
+
+def wait_for(condition, seconds: float = 60.0):
+    """The first true value of condition(), or its last value when the time is over."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return value
+
+
+def find_window(screen: Display, title: str) -> Any:
+    """The window of that title, as soon as it is on the screen; None if it does not come."""
+
+    def titled() -> Any:
+        windows = screen.screen().root.query_tree().children
+        return next((one for one in windows if one.get_wm_name() == title), None)
+
+    return wait_for(titled)
+
+
+def press(screen: Display, window: Any, key: str) -> None:
+    window.set_input_focus(X.RevertToParent, X.CurrentTime)
+    code = screen.keysym_to_keycode(XK.string_to_keysym(key))
+    for event in (X.KeyPress, X.KeyRelease):
+        xtest.fake_input(screen, event, code)
+    screen.sync()
+
+
+def close(screen: Display, window: Any) -> None:
+    """What a window manager sends when a person clicks on the window's cross."""
+    atoms = [screen.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW")]
+    data = (32, [atoms[1], X.CurrentTime, 0, 0, 0])
+    window.send_event(protocol.event.ClientMessage(window=window, client_type=atoms[0], data=data))
+    screen.sync()
+
+
+def pixels(screen: Display, colour: tuple[int, int, int]) -> int:
+    """How many pixels of the screen have just that colour."""
+    grabbed = np.asarray(ImageGrab.grab(xdisplay=screen.get_display_name()).convert("RGB"))
+    return int((grabbed == colour).all(axis=2).sum())
+
+
+def start(screen: Display, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "DISPLAY": screen.get_display_name(), "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_without_a_screen_there_is_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not can_show_windows()
+
+
+def test_a_screen_that_nobody_serves_is_noticed_without_a_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":4711")
+    assert not can_show_windows()
+
+
+def test_a_screen_is_noticed(screen: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", screen.get_display_name())
+    assert can_show_windows()
+
+
+SHOW = """
+import sys, numpy as np
+from facemask import display
+image = np.full((int(sys.argv[2]), int(sys.argv[1]), 3), (0, 0, 255), np.uint8)
+print(repr(display.show_until_key("Output", image)))
+"""
+
+
+@pytest.mark.parametrize("key", ["q", "n"])
+def test_an_image_stays_until_a_key_is_pressed(screen: Display, tmp_path: Path, key: str) -> None:
+    running = start(screen, tmp_path, "-c", SHOW, "320", "240")
+    shown = find_window(screen, "Output")
+    assert shown
+    assert wait_for(lambda: pixels(screen, RED) >= 320 * 240)
+    press(screen, shown, key)
+    assert running.communicate(timeout=30)[0] == f"{key!r}\n"
+
+
+def test_an_image_larger_than_a_screen_is_shown_shrunk(screen: Display, tmp_path: Path) -> None:
+    running = start(screen, tmp_path, "-c", SHOW, "4000", "1000")
+    shown = find_window(screen, "Output")
+    assert shown
+    assert wait_for(lambda: pixels(screen, RED) > 1000)
+    width = shown.get_geometry().width
+    press(screen, shown, "q")
+    running.communicate(timeout=30)
+    assert width <= LARGEST_WINDOW[0]
+
+
+def test_closing_the_window_ends_the_waiting(screen: Display, tmp_path: Path) -> None:
+    running = start(screen, tmp_path, "-c", SHOW, "320", "240")
+    shown = find_window(screen, "Output")
+    assert wait_for(lambda: pixels(screen, RED) > 1000)
+    close(screen, shown)
+    running.communicate(timeout=30)
+    assert running.returncode is not None
+
+
+@pytest.mark.assets
+def test_the_image_script_shows_the_face_and_ends_at_a_key(
+    screen: Display, assets: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    running = start(
+        screen, tmp_path, PROJECT / "detect_mask_image.py",
+        "--image", PROJECT / "examples" / "example_01.png",
+        "--face", assets / "face_detector", "--model", trained_model,
+    )  # fmt: skip
+    shown = find_window(screen, "Output")
+    assert shown
+    coloured = wait_for(lambda: pixels(screen, RED) + pixels(screen, GREEN) > 500)
+    press(screen, shown, "x")
+    _, problems = running.communicate(timeout=30)
+    assert coloured
+    assert running.returncode == 0, problems
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.assets
+def test_the_video_script_shows_frames_until_q(
+    screen: Display, assets: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    running = start(
+        screen, tmp_path, PROJECT / "detect_mask_video.py",
+        "--source", assets / "video" / "four_people.mp4", "--output", tmp_path / "out.mp4",
+        "--face", assets / "face_detector", "--model", trained_model,
+    )  # fmt: skip
+    shown = find_window(screen, "Frame")
+    assert shown
+    coloured = wait_for(lambda: pixels(screen, RED) + pixels(screen, GREEN) > 300)
+    press(screen, shown, "q")
+    output, problems = running.communicate(timeout=30)
+    assert coloured
+    assert running.returncode == 0, problems
+    frames = int(output.split(" frames in ")[0].split()[-1])
+    assert 0 < frames < 414
+    assert (tmp_path / "out.mp4").stat().st_size > 1000
