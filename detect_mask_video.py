@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         fps.stop()
     if source.cut_short(number):
         warn(
-            f"{args.source}: ended after {number} of the {source.frame_count} frames it should have"
+            f"{source.name}: ended after {number} of the {source.frame_count} frames it should have"
         )
     info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
     return 0

@@ -103,6 +103,12 @@ def run(main: Callable[[], int]) -> NoReturn:
     except FacemaskError as problem:
         error(str(problem))
         sys.exit(1)
+    except ImportError as problem:
+        error(
+            f"{problem}; to install what is missing: `pip install -r requirements.txt`, and for a"
+            " library such as libGL.so.1 on a server `apt-get install libgl1 libglib2.0-0`"
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         error("interrupted")
         sys.exit(130)

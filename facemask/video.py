@@ -1,6 +1,7 @@
 """Video in and out: cameras, files and streams; the writer of annotated video."""
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,8 @@ class VideoSource:
             )  # fmt: skip
             capture = cv2.VideoCapture(int(source))
         elif "://" in source:
-            name, remedy = source, "check the address and the network"
+            # A password in the address is not for logs.
+            name, remedy = re.sub("//[^/@]*@", "//", source), "check the address and the network"
             capture = cv2.VideoCapture(source)
         else:
             path = find(source)

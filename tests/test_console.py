@@ -22,6 +22,13 @@ def raising(problem: BaseException):
         (lambda: 0, 0, ""),
         (lambda: 1, 1, ""),
         (raising(FacemaskError("a.png:\nbroken")), 1, "[ERROR] a.png: broken\n"),
+        (
+            raising(ImportError("libGL.so.1: cannot open shared object file")),
+            1,
+            "[ERROR] libGL.so.1: cannot open shared object file; to install what is missing:"
+            " `pip install -r requirements.txt`, and for a library such as libGL.so.1 on a server"
+            " `apt-get install libgl1 libglib2.0-0`\n",
+        ),
         (raising(KeyboardInterrupt()), 130, "[ERROR] interrupted\n"),
     ],
 )  # fmt: skip

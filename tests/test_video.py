@@ -1,4 +1,6 @@
+import http.server
 import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -106,6 +108,41 @@ def test_a_camera_that_is_not_there_is_one_line() -> None:
 def test_a_url_that_nobody_answers_is_one_line() -> None:
     with pytest.raises(FacemaskError, match=r"http://127\.0\.0\.1:9/x: can't be opened"):
         VideoSource.open("http://127.0.0.1:9/x")
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(FacemaskError, match=r"^http://127\.0\.0\.1:9/x: can't be opened"):
+        VideoSource.open("http://user:secret@127.0.0.1:9/x")
+
+
+class MJPEGServer(http.server.BaseHTTPRequestHandler):
+    """Sends ten JPEG pictures as network cameras do, and ends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in range(10):
+            picture = cv2.imencode(".jpg", frame(20 * number))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
+        self.wfile.write(b"--frame--\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_stream_is_read_from_its_url() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), MJPEGServer) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        with VideoSource.open(f"http://127.0.0.1:{server.server_port}/stream.mjpg") as stream:
+            assert not stream.is_file
+            frames = [image for _, image in stream.frames()]
+        thread.join(timeout=10)
+    assert len(frames) >= 9
+    assert frames[0].shape == (48, 64, 3)
+    assert frames[0].mean() < frames[-1].mean()
 
 
 def test_files_that_are_no_video_are_one_line(tmp_path: Path) -> None:
