@@ -11,7 +11,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facemask.console import ArgumentParser, error, file_with_suffix, fraction, info, run, warn
+from facemask.console import (
+    ArgumentParser,
+    add_detection_arguments,
+    error,
+    file_with_suffix,
+    info,
+    run,
+    warn,
+)
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
 
@@ -27,27 +35,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "-i", "--image", required=True, nargs="+", metavar="PATH", help="images, or folders of them"
     )
-    add(
-        "-f",
-        "--face",
-        default="face_detector",
-        metavar="DIR",
-        help="folder with the face detector's weights (%(default)s)",
-    )
-    add(
-        "-m",
-        "--model",
-        default="mask_detector.keras",
-        metavar="FILE",
-        help="trained mask detector, .keras or HDF5 (%(default)s)",
-    )
-    add(
-        "-c",
-        "--confidence",
-        type=fraction,
-        default=0.5,
-        help="faces of more detector confidence than this count (%(default)s)",
-    )
+    add_detection_arguments(parser)
     add(
         "-o",
         "--output",

@@ -10,7 +10,14 @@ so does Ctrl-C.
 import argparse
 from contextlib import ExitStack, suppress
 
-from facemask.console import ArgumentParser, file_with_suffix, fraction, info, run, warn
+from facemask.console import (
+    ArgumentParser,
+    add_detection_arguments,
+    file_with_suffix,
+    info,
+    run,
+    warn,
+)
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
 
@@ -27,27 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="SOURCE",
         help="camera number, video file or URL (camera %(default)s)",
     )
-    add(
-        "-f",
-        "--face",
-        default="face_detector",
-        metavar="DIR",
-        help="folder with the face detector's weights (%(default)s)",
-    )
-    add(
-        "-m",
-        "--model",
-        default="mask_detector.keras",
-        metavar="FILE",
-        help="trained mask detector, .keras or HDF5 (%(default)s)",
-    )
-    add(
-        "-c",
-        "--confidence",
-        type=fraction,
-        default=0.5,
-        help="faces of more detector confidence than this count (%(default)s)",
-    )
+    add_detection_arguments(parser)
     add(
         "-o",
         "--output",

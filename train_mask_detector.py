@@ -7,6 +7,7 @@ its class names inside it, and a plot of the training.
 """
 
 import argparse
+from functools import partial
 
 from facemask.console import (
     ArgumentParser,
@@ -28,6 +29,8 @@ SEED = 42
 # Of the images that are left after the test part. The tutorial watched its test images while
 # training; here the curves come from images that neither the training nor the report uses.
 VALIDATION_SIZE = 0.1
+# What a model file tells of its training; no path, which would tell of the machine.
+SETTINGS = ("epochs", "fine_tune_epochs", "batch_size", "learning_rate", "test_size", "seed")
 # The base learns at a tenth of the head's rate: more would undo what ImageNet taught it.
 FINE_TUNE_RATE = 0.1
 
@@ -112,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         ensure_dataset(dataset, info)
 
     info("loading images...")
-    images = load_labelled_images(dataset, progress=lambda files: tqdm(files, disable=None))
+    images = load_labelled_images(dataset, progress=partial(tqdm, disable=None, unit=" images"))
     split = split_images(images, args.test_size, VALIDATION_SIZE, args.seed)
     if drawn := is_sample_dataset(dataset):
         warn(f"{dataset} is a drawn sample: the model will know the drawings, not faces")
@@ -143,7 +146,12 @@ def main(argv: list[str] | None = None) -> int:
     truth = images.labels[split.test]
     predicted = training.predict_labels(model, images, split.test, args.batch_size)
     accuracy = float((predicted == truth).mean())
-    report = classification_report(truth, predicted, target_names=images.class_names)
+    report = classification_report(
+        truth,
+        predicted,
+        target_names=images.class_names,
+        zero_division=0,  # pyright: ignore[reportArgumentType]
+    )
     print(report)
 
     info("saving mask detector model...")
@@ -158,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
                 "validation": len(split.validation),
                 "test": len(split.test),
             },
-            "settings": {name: str(value) for name, value in vars(args).items()},
+            "settings": {name: str(vars(args)[name]) for name in SETTINGS},
             "test_accuracy": round(accuracy, 4),
             "versions": training.versions(),
         },

@@ -87,6 +87,31 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
+    """The networks and the threshold, the same for images and for video."""
+    parser.add_argument(
+        "-f",
+        "--face",
+        default="face_detector",
+        metavar="DIR",
+        help="folder with the face detector's weights (%(default)s)",
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        default="mask_detector.keras",
+        metavar="FILE",
+        help="trained mask detector, .keras or HDF5 (%(default)s)",
+    )
+    parser.add_argument(
+        "-c",
+        "--confidence",
+        type=fraction,
+        default=0.5,
+        help="faces of more detector confidence than this count (%(default)s)",
+    )
+
+
 def run(main: Callable[[], int]) -> NoReturn:
     """Call a script's main and leave with its status, without a traceback for bad input.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,14 @@ class Split:
     test: np.ndarray
 
 
-def load_labelled_images(folder: str | os.PathLike[str], progress: Any = iter) -> LabelledImages:
+def load_labelled_images(
+    folder: str | os.PathLike[str],
+    progress: Callable[..., Iterable[Any]] = lambda checks, total: checks,
+) -> LabelledImages:
     """Find the images of a folder of class folders, and decode each once to see that it can be.
 
     The sub-folders are the classes, in the order of their names. No image is kept in memory.
-    progress: wraps the iterable of files (tqdm, say).
+    progress: wraps the iterable of checked files, whose number it gets as `total` (tqdm, say).
     Raises FacemaskError for a missing folder, for fewer than two classes, for an empty class.
     """
     folder = Path(folder)
@@ -53,7 +56,7 @@ def load_labelled_images(folder: str | os.PathLike[str], progress: Any = iter) -
         )
     files = [(path, label) for label, one in enumerate(class_folders) for path in list_files(one)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        checks = list(progress(pool.map(_check, [path for path, _ in files])))
+        checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
 
     usable = [
         (path, label)

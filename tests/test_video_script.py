@@ -11,7 +11,7 @@ import detect_mask_video
 from facemask import display
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
-from facemask.video import VideoSource
+from facemask.video import CODECS, VideoSource
 
 from .conftest import FakeDetector
 from .test_video import write_video
@@ -44,6 +44,11 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
         detect_mask_video.main(arguments)
     assert end.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_every_suffix_that_can_be_written_is_taken(suffix: str) -> None:
+    assert detect_mask_video.parse_arguments(["-o", f"out{suffix}"]).output.suffix == suffix
 
 
 def test_every_frame_is_written_and_recorded(
