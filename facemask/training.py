@@ -83,7 +83,7 @@ def _load_base(weights: str) -> Any:
     except Exception as error:  # Keras raises a bare Exception for a failed download
         what = " ".join(str(error).split())[:300]
         if weights == "imagenet":
-            models = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+            models = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
             raise FacemaskError(
                 f"{models}: the ImageNet weights of MobileNetV2 are not there and can't be fetched"
                 f" ({what}); put them there by hand, or give --weights PATH"

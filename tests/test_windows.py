@@ -14,6 +14,7 @@ import pytest
 from PIL import ImageGrab
 from Xlib import XK, X, protocol
 from Xlib.display import Display
+from Xlib.error import DisplayConnectionError
 from Xlib.ext import xtest
 
 from facemask.display import LARGEST_WINDOW, can_show_windows
@@ -33,12 +34,14 @@ def screen() -> Iterator[Display]:
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(writer), "-noreset", "-screen", "0", "1280x800x24"],
         pass_fds=[writer],
+        stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.close(writer)
-    number = os.read(reader, 16).decode().strip()  # comes once the screen is ready
-    os.close(reader)
-    screen = Display(f":{number}")
+    with os.fdopen(reader) as numbers:
+        number = numbers.readline().strip()
+    screen = wait_for(lambda: connected(f":{number}"), 20.0)  # the number can come a little early
+    assert screen
     yield screen
     screen.close()
     server.terminate()
@@ -51,6 +54,13 @@ def wait_for(condition, seconds: float = 60.0):
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.1)
     return value
+
+
+def connected(address: str) -> Display | None:
+    try:
+        return Display(address)
+    except DisplayConnectionError:
+        return None
 
 
 def find_window(screen: Display, title: str) -> Any:
