@@ -28,8 +28,9 @@ class MaskClassifier:
         import tensorflow as tf
 
         self.facts = model_facts
-        # Traced once for any number of faces; Model.predict in a loop is ten times slower for one
-        # face, and calling the model by itself runs operation by operation.
+        # Traced once for any number of faces. Model.predict sets up a data pipeline at each call,
+        # and the model called by itself runs operation by operation: both take several times as
+        # long for one face.
         self._forward = tf.function(
             lambda batch: model(batch, training=False),
             input_signature=[tf.TensorSpec((None, *model_facts.input_size, 3), tf.float32)],

@@ -134,9 +134,12 @@ def run(main: Callable[[], int]) -> NoReturn:
             " library such as libGL.so.1 on a server `apt-get install libgl1 libglib2.0-0`"
         )
         sys.exit(1)
-    except KeyboardInterrupt:
-        error("interrupted")
-        sys.exit(130)
     except BrokenPipeError:  # the reader of our output has left, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as problem:  # what no module foresaw, such as a name that is too long
+        error(f"{problem.filename or 'system'}: {problem.strerror or problem}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        error("interrupted")
+        sys.exit(130)

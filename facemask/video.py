@@ -46,7 +46,7 @@ class VideoSource:
                 "check that it is connected, that no other program uses it and that you may read"
                 " it, or name another camera, a file or a URL with --source"
             )  # fmt: skip
-            capture = cv2.VideoCapture(int(source))
+            capture = cv2.VideoCapture(min(int(source), 2**31 - 1))  # a C int
         elif "://" in source:
             # A password in the address is not for logs.
             name, remedy = re.sub("//[^/@]*@", "//", source), "check the address and the network"

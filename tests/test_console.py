@@ -29,6 +29,11 @@ def raising(problem: BaseException):
             " `pip install -r requirements.txt`, and for a library such as libGL.so.1 on a server"
             " `apt-get install libgl1 libglib2.0-0`\n",
         ),
+        (
+            raising(OSError(36, "File name too long", "xxx.png")),
+            1,
+            "[ERROR] xxx.png: File name too long\n",
+        ),
         (raising(KeyboardInterrupt()), 130, "[ERROR] interrupted\n"),
     ],
 )  # fmt: skip
