@@ -42,6 +42,7 @@ class FakeDetector:
 
     def __init__(self, *faces: FaceBox):
         self.faces = list(faces)
+        self.fetched: list[Path] = []  # folders that the scripts asked to fetch weights into
 
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
         return [face for face in self.faces if face.confidence > confidence]
@@ -70,7 +71,9 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
     monkeypatch.setattr(detector.FaceDetector, "load", lambda folder: fake)
     monkeypatch.setattr(classifier.MaskClassifier, "load", lambda path: FakeClassifier())
     monkeypatch.setattr(classifier, "check_model_file", lambda path: None)
-    monkeypatch.setattr(downloads, "ensure_face_detector", lambda folder, announce: None)
+    monkeypatch.setattr(
+        downloads, "ensure_face_detector", lambda folder, announce: fake.fetched.append(folder)
+    )
     monkeypatch.chdir(tmp_path)
     return fake
 

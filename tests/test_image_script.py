@@ -128,6 +128,16 @@ def test_without_a_readable_image_no_network_is_loaded(
     assert "loading" not in capsys.readouterr().out
 
 
+def test_weights_are_fetched_into_the_projects_own_folder_alone(
+    photos: Path, fake_networks: FakeDetector
+) -> None:
+    common = ["-i", "photos/masked.png", "--no-display"]
+    detect_mask_image.main(common)
+    assert fake_networks.fetched == [PROJECT / "face_detector"]
+    detect_mask_image.main([*common, "--face", "elsewhere"])
+    assert len(fake_networks.fetched) == 1
+
+
 def test_an_image_without_a_face(
     photos: Path, fake_networks: FakeDetector, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 import train_mask_detector
-from facemask import facts
+from facemask import downloads, facts
 from facemask.errors import FacemaskError
+from facemask.files import PROJECT
 from facemask.images import read_image
 from facemask.sample_dataset import write_sample_dataset
 
@@ -112,6 +113,25 @@ def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> Non
 def figures(output: str) -> list[float]:
     """The curves' values, as Keras printed them at the end of each epoch."""
     return [float(value) for value in re.findall(r"val_(?:accuracy|loss): ([\d.e-]+)", output)]
+
+
+def test_photographs_are_fetched_into_the_projects_own_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+
+    def refuse(folder: Path, announce: object) -> None:
+        fetched.append(folder)
+        raise FacemaskError("no network")
+
+    monkeypatch.setattr(downloads, "ensure_dataset", refuse)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FacemaskError, match="no network"):
+        train_mask_detector.main(["--dataset", "dataset"])
+    assert fetched == [PROJECT / "dataset"]
+    with pytest.raises(FacemaskError, match="no such folder"):
+        train_mask_detector.main(["--dataset", "elsewhere"])
+    assert len(fetched) == 1
 
 
 @pytest.mark.assets

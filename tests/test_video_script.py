@@ -78,6 +78,15 @@ def test_every_frame_is_written_and_recorded(
     assert lines[11]["faces"][0]["label"] == "with_mask"
 
 
+def test_weights_are_fetched_into_the_projects_own_folder_alone(
+    clip: Path, fake_networks: FakeDetector
+) -> None:
+    detect_mask_video.main(["-s", "clip.mp4", "--no-display"])
+    assert fake_networks.fetched == [PROJECT / "face_detector"]
+    detect_mask_video.main(["-s", "clip.mp4", "--no-display", "--face", "elsewhere"])
+    assert len(fake_networks.fetched) == 1
+
+
 def test_faces_are_boxed_in_the_video(clip: Path) -> None:
     detect_mask_video.main(["-s", "clip.mp4", "-o", "out.avi", "--no-display"])
     with VideoSource.open("out.avi") as source:
