@@ -63,15 +63,16 @@ def main(argv: list[str] | None = None) -> int:
     jobs, passed_over = inputs.find_images(args.image)
     if passed_over:
         info(f"passed over files that are no images: {', '.join(map(str, passed_over))}")
-    show = not args.no_display and display.can_show_windows()
+    headless = not args.no_display and not display.can_show_windows()
+    show = not (args.no_display or headless)
     if args.output:
         single = len(args.image) == 1 and not find(args.image[0]).is_dir()
         jobs = inputs.plan_outputs(jobs, args.output, single)
-    elif not (show or args.no_display or args.json or args.csv):
+    elif headless and not (args.json or args.csv):
         jobs = inputs.plan_fallback(jobs)
-    if not (show or args.no_display):
-        instead = "" if args.output else f"; writing {jobs[0].output} instead"
-        warn(f"no display to open a window on{instead if jobs[0].output else ''}")
+    if headless:
+        instead = f"; writing {jobs[0].output} instead" if jobs[0].output else ""
+        warn(f"no display to open a window on{instead}")
     outputs = {job.output.parent: job.output for job in jobs if job.output}
     check_writable(*outputs.values(), *(file for file in (args.json, args.csv) if file))
     check_model_file(model)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how an HDF5 file starts, of a model or of weights
+
 
 def load_keras() -> Any:
     """The keras module, on TensorFlow. Takes seconds the first time."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facemask import facts
-from facemask.backend import load_keras
+from facemask.backend import HDF5_SIGNATURE, load_keras
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.images import model_input
@@ -98,7 +98,7 @@ def _kind(path: Path) -> str:
         raise FacemaskError(f"{path}: can't be read: {error.strerror}") from error
     if start[:4] == b"PK\x03\x04":
         return ".keras"
-    if start == b"\x89HDF\r\n\x1a\n":
+    if start == HDF5_SIGNATURE:
         return ".h5"
     raise FacemaskError(f"{path}: expected a .keras or HDF5 model, found neither")
 
@@ -145,7 +145,7 @@ def _agreed(path: Path, model: Any, found: ModelFacts | None) -> ModelFacts:
                 f" {facts.ENTRY} inside, or the two classes {' and '.join(facts.CLASSIC_CLASSES)}"
             )
         height, width = (
-            side or default for side, default in zip(takes[1:3], (224, 224), strict=True)
+            side or classic for side, classic in zip(takes[1:3], ModelFacts.input_size, strict=True)
         )
         return ModelFacts(input_size=(height, width))
     if classes != len(found.class_names):

@@ -47,7 +47,7 @@ def load_labelled_images(
     Raises FacemaskError for a missing folder, for fewer than two classes, for an empty class.
     """
     folder = Path(folder)
-    class_folders = find_class_folders(folder)
+    class_folders = _class_folders(folder)
     if len(class_folders) < 2:
         found = f"only {class_folders[0].name}" if class_folders else "none"
         raise FacemaskError(
@@ -80,7 +80,7 @@ def load_labelled_images(
     )
 
 
-def find_class_folders(folder: Path) -> list[Path]:
+def _class_folders(folder: Path) -> list[Path]:
     """The visible sub-folders of a data set, by name. Raises FacemaskError if it is no folder."""
     if not folder.is_dir():
         raise FacemaskError(

@@ -49,7 +49,7 @@ def read(path: str | os.PathLike[str]) -> ModelFacts | None:
         known = {item.name for item in fields(ModelFacts)}
         facts = ModelFacts(**{key: value for key, value in found.items() if key in known})
         return _checked(facts)
-    except (OSError, zipfile.BadZipFile, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # zipfile raises a dozen kinds for a damaged or locked archive
         raise FacemaskError(f"{path}: its {ENTRY} can't be used: {error}") from error
 
 

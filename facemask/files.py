@@ -64,5 +64,8 @@ def reason(error: OSError) -> str:
 
 
 def beside(path: Path) -> Path:
-    """The temporary name that replacing() uses for a path: hidden, in the same folder."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    """The temporary name that replacing() uses for a path: hidden, in the same folder.
+
+    A long name is cut, so that whatever name the file system takes, it takes this one too.
+    """
+    return path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")

@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facemask import facts
-from facemask.backend import load_keras
+from facemask.backend import HDF5_SIGNATURE, load_keras
 from facemask.dataset import LabelledImages, Split, batches
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The recipe of the classic tutorial: a frozen MobileNetV2 under a small fully connected head.
 INPUT_SIZE = (224, 224)
@@ -35,7 +38,7 @@ def check_weights(weights: str) -> None:
             f"{weights}: can't be read: {error.strerror}; expected imagenet, none, or an HDF5"
             " file of MobileNetV2 weights"
         ) from error
-    if start != b"\x89HDF\r\n\x1a\n":
+    if start != HDF5_SIGNATURE:
         raise FacemaskError(f"{weights}: expected an HDF5 file of MobileNetV2 weights")
 
 
@@ -180,6 +183,13 @@ def versions() -> dict[str, str]:
 
 def plot_history(path: str | os.PathLike[str], history: dict[str, list[float]]) -> None:
     """Draw the curves of train() into a picture; the suffix decides its format."""
+    figure = history_figure(history)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
+
+
+def history_figure(history: dict[str, list[float]]) -> "Figure":
+    """The curves of train(), loss beside accuracy, over as many epochs as ran."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -193,5 +203,4 @@ def plot_history(path: str | os.PathLike[str], history: dict[str, list[float]]) 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+    return figure

@@ -37,6 +37,24 @@ def keras_home(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def refusal(
+    main: Callable[[list[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> str:
+    """What a script's main says of wrong arguments: one line, status 2, and nothing done."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    output = capsys.readouterr()
+    assert (end.value.code, output.out) == (2, "")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def in_order(output: str, *messages: str) -> bool:
+    """Whether all the messages are there, one after the other."""
+    places = [output.find(message) for message in messages]
+    return min(places) >= 0 and places == sorted(places)
+
+
 class FakeDetector:
     """Finds the faces it was made with, in every image."""
 

@@ -28,6 +28,14 @@ def test_replacing_swaps_the_file_only_when_the_block_ends_well(tmp_path: Path) 
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
+def test_the_longest_name_that_a_file_system_takes_can_be_replaced(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 251 + ".png")
+    check_writable(target)
+    with replacing(target) as part:
+        part.write_text("new")
+    assert target.read_text() == "new"
+
+
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
 def test_replacing_keeps_the_old_file_and_leaves_nothing_when_the_block_fails(
     tmp_path: Path, problem: type[BaseException]

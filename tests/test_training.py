@@ -130,9 +130,26 @@ def test_an_interrupted_save_leaves_the_old_model(
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_the_plot_shows_as_many_epochs_as_ran(tmp_path: Path, epochs: int) -> None:
-    curves = ("loss", "accuracy", "val_loss", "val_accuracy")
-    training.plot_history(tmp_path / "plot.png", {name: [0.5] * epochs for name in curves})
-    assert read_image(tmp_path / "plot.png").std() > 5
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    curves = {name: [0.1 * place] * epochs for place, name in enumerate(names)}
+    drawn = [
+        (
+            line.get_label(),
+            np.asarray(line.get_xdata()).tolist(),
+            np.asarray(line.get_ydata()).tolist(),
+        )
+        for axes in training.history_figure(curves).axes
+        for line in axes.lines
+    ]
+    numbers = list(range(1, epochs + 1))
+    assert drawn == [
+        ("train_loss", numbers, curves["loss"]),
+        ("val_loss", numbers, curves["val_loss"]),
+        ("train_accuracy", numbers, curves["accuracy"]),
+        ("val_accuracy", numbers, curves["val_accuracy"]),
+    ]
+    training.plot_history(tmp_path / "plot.png", curves)
+    assert read_image(tmp_path / "plot.png").shape == (540, 1200, 3)
     assert os.listdir(tmp_path) == ["plot.png"]
 
 

@@ -13,7 +13,7 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.video import CODECS, VideoSource
 
-from .conftest import FakeDetector
+from .conftest import FakeDetector, in_order, refusal
 from .test_video import write_video
 
 
@@ -40,10 +40,7 @@ def test_help(run_script) -> None:
     ids=" ".join,
 )
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        detect_mask_video.main(arguments)
-    assert end.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert refusal(detect_mask_video.main, arguments, capsys).startswith("[ERROR] ")
 
 
 @pytest.mark.parametrize("suffix", CODECS)
@@ -65,8 +62,7 @@ def test_every_frame_is_written_and_recorded(
         "[INFO] starting video stream...",
         "[INFO] 12 frames in ",
     )
-    places = [output.index(message) for message in messages]
-    assert places == sorted(places)
+    assert in_order(output, *messages)
     assert output.rstrip().endswith(" FPS")
     assert frames_of("out.mp4") == 12
     lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]

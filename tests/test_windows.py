@@ -149,8 +149,8 @@ def test_an_image_larger_than_a_screen_is_shown_shrunk(screen: Display, tmp_path
     assert wait_for(lambda: pixels(screen, RED) > 1000)
     width = shown.get_geometry().width
     press(screen, shown, "q")
-    running.communicate(timeout=30)
-    assert width <= LARGEST_WINDOW[0]
+    assert running.communicate(timeout=30)[0] == "'q'\n"
+    assert 1280 <= width <= LARGEST_WINDOW[0]
 
 
 def test_closing_the_window_ends_the_waiting(screen: Display, tmp_path: Path) -> None:
@@ -158,8 +158,28 @@ def test_closing_the_window_ends_the_waiting(screen: Display, tmp_path: Path) ->
     shown = find_window(screen, "Output")
     assert wait_for(lambda: pixels(screen, RED) > 1000)
     close(screen, shown)
-    running.communicate(timeout=30)
-    assert running.returncode is not None
+    output, problems = running.communicate(timeout=30)
+    assert (running.returncode, output, problems) == (0, "''\n", "")
+
+
+SHOW_FRAMES = """
+import numpy as np
+from facemask import display
+frames = 0
+while display.show_frame("Frame", np.full((240, 320, 3), (0, 0, 255), np.uint8)):
+    frames += 1
+print(frames > 0)
+"""
+
+
+@pytest.mark.parametrize("end", [close, lambda screen, shown: press(screen, shown, "q")])
+def test_closing_the_window_and_q_end_a_video(screen: Display, tmp_path: Path, end: Any) -> None:
+    running = start(screen, tmp_path, "-c", SHOW_FRAMES)
+    shown = find_window(screen, "Frame")
+    assert wait_for(lambda: pixels(screen, RED) > 1000)
+    end(screen, shown)
+    output, problems = running.communicate(timeout=30)
+    assert (running.returncode, output, problems) == (0, "True\n", "")
 
 
 @pytest.mark.assets

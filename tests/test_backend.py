@@ -1,0 +1,25 @@
+import os
+
+import pytest
+
+from facemask.backend import _held_back_stderr
+
+
+def test_native_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with _held_back_stderr():
+        os.write(2, b"chatter\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_what_was_held_back_is_shown_when_the_import_fails(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    @_held_back_stderr()
+    def fail() -> None:
+        os.write(2, b"why\n")
+        raise ImportError
+
+    with pytest.raises(ImportError):
+        fail()
+    assert capfd.readouterr().err == "why\n"
