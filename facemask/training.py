@@ -64,9 +64,7 @@ def build_model(class_count: int, weights: str = "imagenet") -> Any:
     inputs = keras.Input((*INPUT_SIZE, 3))
     base = _load_base(weights)
     base.trainable = weights == "none"
-    # Batch normalization keeps its stored statistics, also when fine-tuning: a few hundred images
-    # are too few to estimate new ones. Only a base that starts from nothing has to.
-    features = base(inputs, training=None if weights == "none" else False)  # (N, 7, 7, 1280)
+    features = base(inputs)  # (N, 7, 7, 1280)
     hidden = keras.layers.GlobalAveragePooling2D()(features)  # (N, 1280)
     hidden = keras.layers.Dense(HEAD_UNITS, activation="relu")(hidden)
     hidden = keras.layers.Dropout(DROPOUT)(hidden)
@@ -128,7 +126,11 @@ def train(
 
 
 def unfreeze(model: Any) -> None:
-    """Let train() change the whole base, but for batch normalization."""
+    """Let train() change the whole base, but for batch normalization.
+
+    Layers of it that are not trainable keep their stored statistics: a few hundred images are too
+    few to estimate new ones.
+    """
     keras = load_keras()
     base = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     base.trainable = True

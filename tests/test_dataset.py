@@ -130,6 +130,26 @@ def test_training_batches_change_from_epoch_to_epoch_and_not_from_run_to_run(fol
     assert not np.array_equal(first[2], other[2])
 
 
+def test_an_image_is_augmented_anew_in_each_epoch_and_the_same_way_again(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for name in ("with_mask", "without_mask"):
+        (tmp_path / name).mkdir()
+        picture = noise.integers(0, 255, (32, 32, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / name / "a.png"), picture)
+    images = load_labelled_images(tmp_path)
+
+    def three_epochs(augment_seed: int | None) -> list[np.ndarray]:
+        stream = batches(images, [0], (32, 32), 1, augment_seed)
+        return [next(iter(stream))[0].numpy() for _ in range(3)]
+
+    plain, changed, again = three_epochs(None), three_epochs(5), three_epochs(5)
+    assert np.array_equal(plain[0], plain[1])
+    assert not np.array_equal(changed[0], plain[0])
+    assert not np.array_equal(changed[0], changed[1])
+    assert not np.array_equal(changed[1], changed[2])
+    assert np.array_equal(changed, again)
+
+
 def test_no_image_is_lost_by_shuffling(folder: Path) -> None:
     images = load_labelled_images(folder)
     seen = [y.numpy() for _, y in batches(images, range(30), (8, 8), 7, augment_seed=1)]

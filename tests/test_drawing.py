@@ -36,6 +36,12 @@ def test_the_contract_of_the_two_classes() -> None:
     assert CLASS_STYLES["without_mask"] == ("No Mask", (0, 0, 255))
 
 
+def test_the_surest_face_lies_on_top() -> None:
+    found = [detection(60, 60, 200, 200), detection(60, 60, 200, 200, "without_mask")]
+    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), found)
+    assert tuple(drawn[199, 130].tolist()) == (0, 255, 0)
+
+
 def test_nothing_found_gives_an_equal_copy() -> None:
     image = np.full((20, 30, 3), 7, np.uint8)
     drawn = draw_detections(image, [])

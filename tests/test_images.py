@@ -226,9 +226,10 @@ def test_crop_face_is_clipped_to_the_image() -> None:
 
 
 def test_resize_averages_when_it_shrinks() -> None:
-    stripes = np.zeros((8, 8, 3), np.uint8)
-    stripes[:, ::2] = 200
-    assert np.unique(resize(stripes, (4, 4))).tolist() == [100]
+    """One white column in eight: bilinear interpolation would step over it."""
+    stripes = np.zeros((16, 16, 3), np.uint8)
+    stripes[:, ::8] = 200
+    assert np.unique(resize(stripes, (2, 2))).tolist() == [25]
     assert resize(stripes, (3, 16)).shape == (3, 16, 3)
 
 
