@@ -71,8 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     elif headless and not (args.json or args.csv):
         jobs = inputs.plan_fallback(jobs)
     if headless:
-        instead = f"; writing {jobs[0].output} instead" if jobs[0].output else ""
-        warn(f"no display to open a window on{instead}")
+        written = f"; writing {jobs[0].output}" if jobs[0].output else ""
+        warn(f"no display to open a window on{written}")
     outputs = {job.output.parent: job.output for job in jobs if job.output}
     check_writable(*outputs.values(), *(file for file in (args.json, args.csv) if file))
     check_model_file(model)
