@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
                 failed += 1
                 continue
             networks = networks or load_networks(face, model)
-            detections = detect_masks(image, *networks, args.confidence)
+            detections = detect_masks(image, *networks, args.confidence, args.uncertain)
             records.append(results.image_record(job.name, image, detections))
             found = ", ".join(map(label_text, detections)) or "no face"
             info(f"{job.name}: {found}")
@@ -114,13 +114,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def load_networks(face: Path, model: Path) -> "tuple[Detector, Classifier]":
     """Both networks, loaded only once there is an image to show them."""
-    from facemask.classifier import MaskClassifier
+    from facemask.classifier import MaskClassifier, prefer_twin
     from facemask.detector import FaceDetector
 
     info("loading face detector model...")
     detector = FaceDetector.load(face)
     info("loading face mask detector model...")
-    classifier = MaskClassifier.load(model)
+    classifier = MaskClassifier.load(prefer_twin(model, info))
     info("computing face detections...")
     return detector, classifier
 

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     from imutils.video import FPS
 
     from facemask import display
-    from facemask.classifier import MaskClassifier, check_model_file
+    from facemask.classifier import MaskClassifier, check_model_file, prefer_twin
     from facemask.detector import FaceDetector
     from facemask.downloads import ensure_face_detector
     from facemask.drawing import draw_detections
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         info("loading face detector model...")
         detector = FaceDetector.load(face)
         info("loading face mask detector model...")
-        classifier = MaskClassifier.load(model)
+        classifier = MaskClassifier.load(prefer_twin(model, info))
 
         info("starting video stream...")
         writer = stack.enter_context(VideoWriter(args.output, source.fps)) if args.output else None
@@ -90,7 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         fps = FPS().start()
         with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
             for number, (time_s, frame) in enumerate(source.frames(), start=1):
-                detections = detect_masks(frame, detector, classifier, args.confidence)
+                detections = detect_masks(
+                    frame, detector, classifier, args.confidence, args.uncertain
+                )
                 annotated = draw_detections(frame, detections)
                 if writer:
                     writer.write(annotated, time_s)

@@ -1,4 +1,4 @@
-"""Importing Keras on TensorFlow when it is first needed, without their start-up chatter."""
+"""Importing Keras on TensorFlow when it is first needed, and silencing native libraries."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from facemask.errors import FacemaskError
+
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how an HDF5 file starts, of a model or of weights
 
 
@@ -14,7 +16,7 @@ def load_keras() -> Any:
     """The keras module, on TensorFlow. Takes seconds the first time."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ and "keras" not in sys.modules:
-        with _held_back_stderr():
+        with held_back_stderr():
             import keras
     else:
         import keras
@@ -22,9 +24,10 @@ def load_keras() -> Any:
 
 
 @contextmanager
-def _held_back_stderr() -> Iterator[None]:
+def held_back_stderr() -> Iterator[None]:
     """Keep what native code writes to standard error; show it only if the block fails.
 
+    A FacemaskError says by itself what is wrong, and with one line: nothing is shown for it.
     TensorFlow 2.21 prints lines on the processor and on missing GPUs before it looks at
     TF_CPP_MIN_LOG_LEVEL, so that nothing but the file descriptor can silence them.
     """
@@ -34,6 +37,8 @@ def _held_back_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except FacemaskError:
+            raise
         except BaseException:
             held.seek(0)
             os.write(stderr, held.read())

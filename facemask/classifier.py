@@ -1,19 +1,21 @@
-"""Telling masked faces from bare ones with a trained Keras model."""
+"""Telling masked faces from bare ones with a trained model of Keras or LiteRT."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facemask import facts
+from facemask import facts, litert
 from facemask.backend import HDF5_SIGNATURE, load_keras
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.images import model_input
+from facemask.litert import LiteRTModel
 
 # More faces than this in one frame are sent in several batches: memory stays bounded.
 MAX_BATCH = 64
@@ -22,19 +24,10 @@ MAX_BATCH = 64
 class MaskClassifier:
     """A trained model with its class names; one call for all faces of a frame."""
 
-    def __init__(self, model: Any, model_facts: ModelFacts):
-        """model: a Keras model, (N, height, width, 3) float32 to (N, C) probabilities."""
-        load_keras()
-        import tensorflow as tf
-
+    def __init__(self, forward: Callable[[np.ndarray], np.ndarray], model_facts: ModelFacts):
+        """forward: a model run, (N, height, width, 3) float32 to (N, C) float32 probabilities."""
         self.facts = model_facts
-        # Traced once for any number of faces. Model.predict sets up a data pipeline at each call,
-        # and the model called by itself runs operation by operation: both take several times as
-        # long for one face.
-        self._forward = tf.function(
-            lambda batch: model(batch, training=False),
-            input_signature=[tf.TensorSpec((None, *model_facts.input_size, 3), tf.float32)],
-        )
+        self._forward = forward
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -47,17 +40,26 @@ class MaskClassifier:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MaskClassifier":
-        """Load a `.keras` file, or an HDF5 file of any name (`.h5`, the classic `.model`).
+        """Load a `.keras` or `.tflite` file, or an HDF5 file (`.h5`, the classic `.model`).
 
-        The content decides, not the name; nothing in the file is run or unpickled.
-        Raises FacemaskError for a file that is missing, is no Keras model, takes something else
-        than colour images, or whose classes are unknown.
+        The content decides, not the name; nothing in the file is run or unpickled. A `.tflite`
+        file is loaded without Keras and TensorFlow. The model has run once when this returns, so
+        that the first faces take no longer than the next.
+        Raises FacemaskError for a file that is missing, is no such model, takes something else
+        than colour images, or whose classes are unknown; and for a `.tflite` file where LiteRT
+        is not installed.
         """
         path = Path(path)
         kind = _kind(path)
         model_facts = facts.read(path)
-        model = _load_model(path, kind)
-        return cls(model, _agreed(path, model, model_facts))
+        if kind == ".tflite":
+            model = LiteRTModel.load(path)
+            agreed = _agreed(path, model, model_facts)
+            model.prepare(agreed.input_size)
+            return cls(model, agreed)
+        model = _load_keras_model(path, kind)
+        agreed = _agreed(path, model, model_facts)
+        return cls(_keras_forward(model, agreed.input_size), agreed)
 
     def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities of face crops.
@@ -70,27 +72,52 @@ class MaskClassifier:
                 np.stack(
                     [model_input(crop, self.facts.input_size) for crop in crops[i:][:MAX_BATCH]]
                 )
-            ).numpy()
+            )
             for i in range(0, len(crops), MAX_BATCH)
         ]
         return np.concatenate([np.zeros((0, len(self.class_names)), np.float32), *batches])
 
 
 def check_model_file(path: str | os.PathLike[str]) -> None:
-    """Raise FacemaskError, before TensorFlow's slow start, for a file that is no Keras model."""
+    """Raise FacemaskError, before TensorFlow's slow start, for a file that is no model."""
     _kind(Path(path))
     facts.read(path)
 
 
+def prefer_twin(path: str | os.PathLike[str], announce: Callable[[str], None]) -> Path:
+    """The model to load for a path: its LiteRT twin, announced, or the path itself.
+
+    The twin of `NAME.keras` is the `NAME.tflite` beside it, if it was made from these very
+    weights and says the same of them. One made from others, as from the model before the last
+    training, is passed over, and so is any where LiteRT can't be imported.
+    """
+    path = Path(path)
+    twin = path.with_suffix(".tflite")
+    try:
+        if twin == path or not twin.is_file() or _kind(twin) != ".tflite":
+            return path
+        said = facts.read(twin)
+        if said is None or said.twin_of is None or said.twin_of != facts.weights_digest(path):
+            return path
+        if replace(said, twin_of=None) != (facts.read(path) or ModelFacts()):
+            return path
+        litert.load_interpreter()
+    except (FacemaskError, ImportError):
+        return path
+    announce(f"using {twin.name}, the LiteRT twin of {path.name}")
+    return twin
+
+
 def _kind(path: Path) -> str:
-    """`.keras` or `.h5`, from the first bytes of the file."""
+    """`.keras`, `.h5` or `.tflite`, from the first bytes of the file."""
     if not path.exists():
         raise FacemaskError(
             f"{path}: no such model; make one with"
-            f" `python train_mask_detector.py --dataset dataset --model {path}`"
+            " `python train_mask_detector.py --dataset dataset"
+            f" --model {path.with_suffix('.keras')}`"
         )
     if path.is_dir():
-        raise FacemaskError(f"{path}: expected a .keras or HDF5 model file, found a folder")
+        raise FacemaskError(f"{path}: expected a .keras, .tflite or HDF5 model, found a folder")
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -100,10 +127,12 @@ def _kind(path: Path) -> str:
         return ".keras"
     if start == HDF5_SIGNATURE:
         return ".h5"
-    raise FacemaskError(f"{path}: expected a .keras or HDF5 model, found neither")
+    if start[4:] == litert.IDENTIFIER:
+        return ".tflite"
+    raise FacemaskError(f"{path}: expected a .keras, .tflite or HDF5 model, found none of them")
 
 
-def _load_model(path: Path, kind: str) -> Any:
+def _load_keras_model(path: Path, kind: str) -> Any:
     keras = load_keras()
 
     class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -128,6 +157,21 @@ def _load_model(path: Path, kind: str) -> Any:
             raise FacemaskError(
                 f"{path}: Keras can't load it as a {kind} model: {_first_line(error)}"
             ) from error
+
+
+def _keras_forward(model: Any, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """The Keras model as a function, traced and run once; size is (height, width), pixels."""
+    import tensorflow as tf
+
+    # Traced once for any number of faces. Model.predict sets up a data pipeline at each call, and
+    # the model called by itself runs operation by operation: both take several times as long for
+    # one face.
+    traced = tf.function(
+        lambda batch: model(batch, training=False),
+        input_signature=[tf.TensorSpec((None, *size, 3), tf.float32)],
+    )
+    traced(np.zeros((1, *size, 3), np.float32))
+    return lambda batch: traced(batch).numpy()
 
 
 def _agreed(path: Path, model: Any, found: ModelFacts | None) -> ModelFacts:

@@ -88,7 +88,7 @@ def _number(text: str) -> float:
 
 
 def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
-    """The networks and the threshold, the same for images and for video."""
+    """The networks and the thresholds, the same for images and for video."""
     parser.add_argument(
         "-f",
         "--face",
@@ -101,7 +101,7 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="mask_detector.keras",
         metavar="FILE",
-        help="trained mask detector, .keras or HDF5 (%(default)s)",
+        help="trained mask detector, .keras, .tflite or HDF5 (%(default)s)",
     )
     parser.add_argument(
         "-c",
@@ -109,6 +109,13 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         default=0.5,
         help="faces of more detector confidence than this count (%(default)s)",
+    )
+    parser.add_argument(
+        "--uncertain",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="faces whose best class has less probability than this are labelled uncertain (off)",
     )
 
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from facemask.pipeline import MaskDetection
+from facemask.pipeline import UNCERTAIN, MaskDetection
 
-# What is written for each class, and its colour (BGR).
+# What is written for each class, and its colour (BGR). Amber and orange are near each other, as
+# what they ask for is: that a person looks. The words tell them apart.
 CLASS_STYLES = {
     "with_mask": ("Mask", (0, 255, 0)),
     "without_mask": ("No Mask", (0, 0, 255)),
     "mask_weared_incorrect": ("Incorrect Mask", (0, 165, 255)),
+    UNCERTAIN: ("Unsure", (0, 191, 255)),
 }
 OTHER_COLOUR = (255, 200, 0)  # a class of the user's own, shown by its folder's name
 

@@ -1,18 +1,21 @@
 """What a model file says about itself: `facemask.json`, an entry of the `.keras` archive.
 
+A `.tflite` file has it too, in a zip archive behind the model, where TFLite Metadata has its files.
 A model without it is one that the classic scripts made.
 """
 
+import hashlib
 import json
 import os
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from facemask.errors import FacemaskError
 
 ENTRY = "facemask.json"
+WEIGHTS = "model.weights.h5"  # Keras's entry of the .keras archive that holds the weights
 CLASSIC_CLASSES = ("with_mask", "without_mask")
 
 
@@ -25,12 +28,14 @@ class ModelFacts:
     preprocessing: str = "rgb[-1,1]"  # as images.model_input makes it
     margin: float = 0.0  # how far face boxes are grown before cropping, as FaceBox.expand
     training: dict[str, Any] = field(default_factory=dict)  # data, split, versions, figures
+    twin_of: str | None = None  # weights_digest of the .keras file that a .tflite was made from
 
 
 def write(path: str | os.PathLike[str], facts: ModelFacts) -> None:
-    """Add the facts to a `.keras` archive that has none yet."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(ENTRY, json.dumps(asdict(facts), indent=2))
+    """Add the facts to a `.keras` archive, or to a `.tflite` file, that has none yet."""
+    known = {key: value for key, value in asdict(facts).items() if value is not None}
+    with zipfile.ZipFile(path, "a") as archive:  # starts an archive at the end of other files
+        archive.writestr(ENTRY, json.dumps(known, indent=2))
 
 
 def read(path: str | os.PathLike[str]) -> ModelFacts | None:
@@ -53,6 +58,15 @@ def read(path: str | os.PathLike[str]) -> ModelFacts | None:
         raise FacemaskError(f"{path}: its {ENTRY} can't be used: {error}") from error
 
 
+def weights_digest(path: str | os.PathLike[str]) -> str | None:
+    """The sha256 of a `.keras` file's weights, hexadecimal; None for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return hashlib.sha256(archive.read(WEIGHTS)).hexdigest()
+    except Exception:  # zipfile raises a dozen kinds for a damaged archive; loading it says which
+        return None
+
+
 def _checked(facts: ModelFacts) -> ModelFacts:
     """The facts with tuples where JSON has lists. Raises ValueError for what can't be right."""
     names, size = tuple(facts.class_names), tuple(facts.input_size)
@@ -66,4 +80,6 @@ def _checked(facts: ModelFacts) -> ModelFacts:
         )
     if not 0.0 <= facts.margin <= 4.0:
         raise ValueError(f"margin: expected 0 to 4, found {facts.margin!r}")
-    return ModelFacts(names, size, facts.preprocessing, float(facts.margin), facts.training)
+    if not isinstance(facts.twin_of, str | None):
+        raise ValueError(f"twin_of: expected a digest, found {facts.twin_of!r}")
+    return replace(facts, class_names=names, input_size=size, margin=float(facts.margin))

@@ -5,8 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
+from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import crop_face
+
+UNCERTAIN = "uncertain"  # the label of a face whose best class is not probable enough
 
 
 class Detector(Protocol):
@@ -29,7 +32,10 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class MaskDetection:
-    """A face, its class, and the probability (0 to 1) that the classifier gives the class."""
+    """A face, its class, and the probability (0 to 1) that the classifier gives the class.
+
+    Where the label is UNCERTAIN, the probability is that of the best class all the same.
+    """
 
     face: FaceBox
     label: str
@@ -37,19 +43,31 @@ class MaskDetection:
 
 
 def detect_masks(
-    image: np.ndarray, detector: Detector, classifier: Classifier, confidence: float = 0.5
+    image: np.ndarray,
+    detector: Detector,
+    classifier: Classifier,
+    confidence: float = 0.5,
+    uncertain: float = 0.0,
 ) -> list[MaskDetection]:
     """Find the faces of an image and classify them all in one call.
 
     image: (H, W, 3) uint8, BGR. confidence: faces of strictly more detector confidence count.
+    uncertain: faces whose best class has strictly less probability are labelled UNCERTAIN.
     Returns the detections, the surest face first; an empty list when there is no face.
+    Raises FacemaskError where `uncertain` is used with a model that has a class of that name.
     """
+    if uncertain and UNCERTAIN in classifier.class_names:
+        raise FacemaskError(
+            f"--uncertain {uncertain:g}: the model has a class named {UNCERTAIN!r} itself, and the"
+            " two could not be told apart; expected a model without"
+        )
     faces = detector.detect(image, confidence)
     if not faces:
         return []
     crops = [crop_face(image, face, classifier.margin) for face in faces]
-    probabilities = classifier.predict(crops)
-    return [
-        MaskDetection(face, classifier.class_names[int(row.argmax())], float(row.max()))
-        for face, row in zip(faces, probabilities, strict=True)
-    ]
+    found = []
+    for face, row in zip(faces, classifier.predict(crops), strict=True):
+        best, probability = int(row.argmax()), float(row.max())
+        label = UNCERTAIN if probability < uncertain else classifier.class_names[best]
+        found.append(MaskDetection(face, label, probability))
+    return found

@@ -2,11 +2,12 @@ import os
 
 import pytest
 
-from facemask.backend import _held_back_stderr
+from facemask.backend import held_back_stderr
+from facemask.errors import FacemaskError
 
 
 def test_native_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with _held_back_stderr():
+    with held_back_stderr():
         os.write(2, b"chatter\n")
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
@@ -15,7 +16,7 @@ def test_native_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
 def test_what_was_held_back_is_shown_when_the_import_fails(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    @_held_back_stderr()
+    @held_back_stderr()
     def fail() -> None:
         os.write(2, b"why\n")
         raise ImportError
@@ -23,3 +24,16 @@ def test_what_was_held_back_is_shown_when_the_import_fails(
     with pytest.raises(ImportError):
         fail()
     assert capfd.readouterr().err == "why\n"
+
+
+def test_nothing_is_shown_beside_an_error_that_speaks_for_itself(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    @held_back_stderr()
+    def fail() -> None:
+        os.write(2, b"chatter\n")
+        raise FacemaskError
+
+    with pytest.raises(FacemaskError):
+        fail()
+    assert capfd.readouterr().err == ""

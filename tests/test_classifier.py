@@ -1,5 +1,8 @@
 import json
+import sys
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
+from facemask import facts
 from facemask.backend import load_keras
-from facemask.classifier import MAX_BATCH, MaskClassifier, check_model_file
+from facemask.classifier import MAX_BATCH, MaskClassifier, check_model_file, prefer_twin
 from facemask.errors import FacemaskError
+from facemask.export import export_tflite
 from facemask.facts import ModelFacts
 from facemask.training import save_model
 
@@ -36,10 +41,14 @@ def crop(red: int, shape: tuple[int, int] = (10, 12)) -> np.ndarray:
     return np.full((*shape, 3), (128, 128, red), np.uint8)
 
 
-@pytest.fixture
-def ours(tmp_path: Path) -> Path:
-    path = tmp_path / "mask_detector.keras"
-    save_model(path, brightness_model(), ModelFacts(("red", "dark"), SIZE, margin=0.25))
+RED_OR_DARK = ModelFacts(("red", "dark"), SIZE, margin=0.25)
+
+
+@pytest.fixture(params=["keras", "tflite"])
+def ours(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"mask_detector.{request.param}"
+    write = {"keras": save_model, "tflite": export_tflite}[request.param]
+    write(path, brightness_model(), RED_OR_DARK)
     return path
 
 
@@ -88,8 +97,9 @@ def test_models_of_the_classic_scripts_load_by_content(tmp_path: Path, name: str
     assert classifier.predict([crop(255), crop(0)]).argmax(axis=1).tolist() == [0, 1]
 
 
-def test_a_keras_file_under_another_name_loads_too(ours: Path) -> None:
+def test_a_model_under_another_name_loads_too(ours: Path) -> None:
     path = ours.rename(ours.with_name("mask_detector.model"))
+    check_model_file(path)
     assert MaskClassifier.load(path).class_names == ("red", "dark")
 
 
@@ -158,8 +168,9 @@ def test_facts_that_contradict_the_model_are_one_line(
     ("content", "reason"),
     [
         (None, "no such model; make one with"),
-        (b"", "expected a .keras or HDF5 model"),
-        (b"TFL3 or anything", "expected a .keras or HDF5 model"),
+        (b"", "expected a .keras, .tflite or HDF5 model"),
+        (b"TFL3 or anything", "expected a .keras, .tflite or HDF5 model"),
+        (b"    TFL3 but no more", "LiteRT can't load it"),
         (b"PK\x03\x04 but no archive", "can't load it"),
         (b"\x89HDF\r\n\x1a\n but no more", "can't load it"),
     ],
@@ -178,3 +189,215 @@ def test_files_that_are_no_models_are_one_line(
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(FacemaskError, match="found a folder"):
         check_model_file(tmp_path)
+
+
+def test_a_keras_model_has_run_once_when_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tmp_path / "m.keras", brightness_model(), RED_OR_DARK)
+    import tensorflow as tf
+
+    function, shapes = tf.function, []
+
+    def watched(body: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        traced = function(body, **options)
+        return lambda batch: shapes.append(batch.shape) or traced(batch)
+
+    monkeypatch.setattr(tf, "function", watched)
+    MaskClassifier.load(tmp_path / "m.keras")
+    assert shapes == [(1, *SIZE, 3)]
+
+
+# LiteRT
+
+
+def converted(body: Callable[..., Any], *inputs: tuple[tuple[int | None, ...], str]) -> bytes:
+    """A `.tflite` file of a TensorFlow function; inputs: the shape and type of each."""
+    load_keras()
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape, tf.as_dtype(kind)) for shape, kind in inputs]
+    function = tf.function(body, input_signature=specs).get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+
+
+def first_classes(count: int) -> Callable[..., Any]:
+    """Rows of `count` numbers from a batch of images."""
+
+    def body(batch: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.cast(batch, tf.float32)[:, 0, 0, :1] * tf.ones((1, count))
+
+    return body
+
+
+def test_a_litert_model_without_facts_has_the_classic_classes(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converted(first_classes(2), ((1, *SIZE, 3), "float32")))
+    classifier = MaskClassifier.load(path)
+    assert classifier.facts == ModelFacts(input_size=SIZE)
+    rows = classifier.predict([crop(255), crop(0), crop(255)])  # more than the model's batch of one
+    assert rows.tolist() == [[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
+
+
+SHAPE = (None, *SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "reason"),
+    [
+        (first_classes(3), [(SHAPE, "float32")], "3 classes without their names"),
+        (first_classes(2), [((None, 8, 8, 1), "float32")], "expected a model of colour images"),
+        (first_classes(2), [(SHAPE, "uint8")], "expected a model of float32 input, found uint8"),
+        (lambda x: x, [(SHAPE, "float32")], "expected a model that gives classes"),
+        (lambda x, y: x + y, [(SHAPE, "float32")] * 2, "one input and one output, found 2 and 1"),
+    ],
+    ids=["three classes", "grey", "whole numbers", "image to image", "two inputs"],
+)
+def test_litert_models_of_something_else_are_one_line(
+    tmp_path: Path, body: Callable[..., Any], inputs: list[Any], reason: str
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converted(body, *inputs))
+    with pytest.raises(FacemaskError, match=reason) as problem:
+        MaskClassifier.load(path)
+    assert str(problem.value).startswith(f"{path}: ")
+
+
+def test_litert_facts_that_contradict_the_model_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    export_tflite(path, brightness_model(), ModelFacts(("a", "b", "c"), SIZE))
+    with pytest.raises(FacemaskError, match="names 3 classes, its output has 2"):
+        MaskClassifier.load(path)
+
+
+def test_a_litert_model_that_breaks_off_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.tflite"
+    export_tflite(path, brightness_model(), RED_OR_DARK)
+    capfd.readouterr()
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(FacemaskError, match=r"m.tflite: LiteRT can't load it as a .tflite model: "):
+        MaskClassifier.load(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_litert_model_needs_no_tensorflow_and_prints_nothing(run_script, tmp_path: Path) -> None:
+    export_tflite(tmp_path / "m.tflite", brightness_model(), RED_OR_DARK)
+    code = (
+        "import sys, numpy\n"
+        "from facemask.classifier import MaskClassifier\n"
+        "crops = [numpy.full((9, 9, 3), red, numpy.uint8) for red in (255, 0)]\n"
+        "print(MaskClassifier.load('m.tflite').predict(crops).argmax(axis=1).tolist())\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    done = run_script("-c", code, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("[0, 1]\n[]\n", "")
+
+
+def without_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+
+
+def test_a_litert_model_without_litert_is_one_line_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_tflite(tmp_path / "m.tflite", brightness_model(), RED_OR_DARK)
+    without_litert(monkeypatch)
+    with pytest.raises(FacemaskError, match=r"m.tflite: .*`pip install ai-edge-litert`") as problem:
+        MaskClassifier.load(tmp_path / "m.tflite")
+    assert "\n" not in str(problem.value)
+
+
+# The twin
+
+
+def twin_facts(path: Path) -> ModelFacts:
+    """The facts of a `.keras` file's twin."""
+    return replace(facts.read(path) or ModelFacts(), twin_of=facts.weights_digest(path))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """A folder of m.keras and its twin."""
+    model = brightness_model()
+    save_model(tmp_path / "m.keras", model, RED_OR_DARK)
+    export_tflite(tmp_path / "m.tflite", model, twin_facts(tmp_path / "m.keras"))
+    return tmp_path
+
+
+def test_a_fresh_twin_is_taken_and_announced(pair: Path) -> None:
+    said: list[str] = []
+    assert prefer_twin(pair / "m.keras", said.append) == pair / "m.tflite"
+    assert said == ["using m.tflite, the LiteRT twin of m.keras"]
+    twin, original = (MaskClassifier.load(pair / name) for name in ("m.tflite", "m.keras"))
+    assert replace(twin.facts, twin_of=None) == original.facts
+
+
+def retrain(pair: Path) -> None:
+    model = brightness_model()
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    save_model(pair / "m.keras", model, RED_OR_DARK)
+
+
+def rename_the_classes(pair: Path) -> None:
+    with zipfile.ZipFile(pair / "m.keras") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist() if name != facts.ENTRY}
+    with zipfile.ZipFile(pair / "m.keras", "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    facts.write(pair / "m.keras", replace(RED_OR_DARK, class_names=("a", "b")))
+
+
+def export_without_digest(pair: Path) -> None:
+    export_tflite(pair / "m.tflite", brightness_model(), RED_OR_DARK)
+
+
+def cut_the_twin(pair: Path) -> None:
+    (pair / "m.tflite").write_bytes((pair / "m.tflite").read_bytes()[:900])
+
+
+def damage_the_facts(pair: Path) -> None:
+    content = (pair / "m.tflite").read_bytes()
+    (pair / "m.tflite").write_bytes(content.replace(b'"class_names"', b'"class_names,'))
+
+
+def put_something_else_there(pair: Path) -> None:
+    (pair / "m.tflite").write_bytes((pair / "m.keras").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        retrain,
+        rename_the_classes,
+        export_without_digest,
+        cut_the_twin,
+        damage_the_facts,
+        put_something_else_there,
+        lambda pair: (pair / "m.tflite").unlink(),
+    ],
+)
+def test_what_is_no_twin_is_passed_over_in_silence(
+    pair: Path, change: Callable[[Path], None]
+) -> None:
+    change(pair)
+    said: list[str] = []
+    assert prefer_twin(pair / "m.keras", said.append) == pair / "m.keras"
+    assert said == []
+
+
+def test_without_litert_the_keras_model_is_taken(
+    pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_litert(monkeypatch)
+    assert prefer_twin(pair / "m.keras", print) == pair / "m.keras"
+
+
+def test_a_litert_model_that_is_asked_for_by_name_is_taken_as_it_is(pair: Path) -> None:
+    said: list[str] = []
+    assert prefer_twin(pair / "m.tflite", said.append) == pair / "m.tflite"
+    assert prefer_twin(pair / "missing.keras", said.append) == pair / "missing.keras"
+    assert said == []

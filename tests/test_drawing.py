@@ -18,6 +18,7 @@ def detection(
         ("with_mask", "Mask: 99.87%", (0, 255, 0)),
         ("without_mask", "No Mask: 99.87%", (0, 0, 255)),
         ("mask_weared_incorrect", "Incorrect Mask: 99.87%", (0, 165, 255)),
+        ("uncertain", "Unsure: 99.87%", (0, 191, 255)),
         ("beard", "beard: 99.87%", (255, 200, 0)),
     ],
 )

@@ -24,6 +24,39 @@ def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert facts.read(path) == written
 
 
+def test_facts_stand_behind_other_content_too(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"....TFL3 and more")
+    facts.write(path, ModelFacts(("a", "b"), twin_of="0" * 64))
+    assert path.read_bytes().startswith(b"....TFL3 and more")
+    assert facts.read(path) == ModelFacts(("a", "b"), twin_of="0" * 64)
+
+
+def test_a_model_that_is_no_twin_says_nothing_of_one(tmp_path: Path) -> None:
+    path = archive(tmp_path / "m.keras")
+    facts.write(path, ModelFacts())
+    with zipfile.ZipFile(path) as file:
+        assert b"twin_of" not in file.read(facts.ENTRY)
+
+
+def test_the_digest_is_of_the_weights_alone(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("model.weights.h5", "abc")
+    # The sha256 of "abc" that FIPS 180-2 gives.
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert facts.weights_digest(path) == digest
+    facts.write(path, ModelFacts())
+    assert facts.weights_digest(path) == digest
+
+
+def test_files_without_weights_have_no_digest(tmp_path: Path) -> None:
+    assert facts.weights_digest(archive(tmp_path / "m.keras")) is None
+    (tmp_path / "m.model").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert facts.weights_digest(tmp_path / "m.model") is None
+    assert facts.weights_digest(tmp_path / "missing.keras") is None
+
+
 def test_a_file_without_facts_has_none(tmp_path: Path) -> None:
     assert facts.read(archive(tmp_path / "m.keras")) is None
     (tmp_path / "m.model").write_bytes(b"\x89HDF\r\n\x1a\n")
@@ -47,6 +80,7 @@ def test_facts_of_a_later_version_are_read_as_far_as_they_are_known(tmp_path: Pa
         ('{"input_size": [0, 224]}', "input_size: expected"),
         ('{"preprocessing": "caffe"}', "preprocessing: expected"),
         ('{"margin": -1}', "margin: expected"),
+        ('{"twin_of": 7}', "twin_of: expected"),
         ('{"margin": "wide"}', "margin|not supported"),
     ],
 )

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import pytest
 
 import detect_mask_image
 from facemask import display
+from facemask.backend import load_keras
 from facemask.errors import FacemaskError
+from facemask.export import Quantization, export_tflite
 from facemask.files import PROJECT
-from facemask.images import read_image
+from facemask.images import model_input, read_image
 
 from .conftest import FakeDetector, in_order, refusal
+from .test_classifier import twin_facts
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -47,6 +51,7 @@ def test_help(run_script) -> None:
         ["-i", "x.png", "--confidence", "1.5"],
         ["-i", "x.png", "-c", "-0.1"],
         ["-i", "x.png", "-c", "nan"],
+        ["-i", "x.png", "--uncertain", "61"],
         ["-i", "x.png", "--json", "found.txt"],
         ["-i", "x.png", "--csv", "found.json"],
     ],
@@ -149,6 +154,26 @@ def test_confidence_is_strictly_greater(photos: Path) -> None:
     assert json.loads(Path("found.json").read_text())[0]["faces"] == []
     detect_mask_image.main([*common, "-c", "0.89"])
     assert len(json.loads(Path("found.json").read_text())[0]["faces"]) == 1
+
+
+def test_an_uncertain_answer_in_words_files_and_colour(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(photos / "photos" / "dark.png", 20)
+    common = ["-i", "photos", "--json", "found.json", "--csv", "found.csv", "-o", "out"]
+    assert detect_mask_image.main([*common, "--no-display", "--uncertain", "0.85"]) == 0
+    said = capsys.readouterr().out
+    assert in_order(said, "photos/bare.jpg: Unsure: 80.00%", "photos/masked.png: Mask: 90.00%")
+    found = [record["faces"][0] for record in json.loads(Path("found.json").read_text())]
+    assert [(face["label"], face["probability"]) for face in found] == [
+        ("uncertain", 0.8),
+        ("uncertain", 0.8),
+        ("with_mask", 0.9),
+    ]
+    with open("found.csv", newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    assert labels == ["uncertain", "uncertain", "with_mask"]
+    assert read_image("out/dark.png")[10, 20].tolist() == [0, 191, 255]
 
 
 def test_without_a_display_the_picture_is_written_beside(
@@ -270,6 +295,52 @@ def test_the_examples_with_the_real_networks(
     original = read_image(PROJECT / "examples" / "example_02.png")
     assert annotated.shape == original.shape
     assert (annotated != original).any(axis=2).sum() > 500
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
+    run_script, assets: Path, tmp_path: Path, quantize: Quantization
+) -> None:
+    shutil.copyfile(PROJECT / "mask_detector.keras", tmp_path / "m.keras")
+    arguments = [
+        "--image", str(PROJECT / "examples"), "--no-display",
+        "--face", str(assets / "face_detector"), "--model", "m.keras",
+    ]  # fmt: skip
+    first = run_script("detect_mask_image.py", *arguments, "--json", "keras.json", cwd=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "twin" not in first.stdout
+
+    some = sorted((assets / "real_crops").rglob("*.jpg"))[::80]
+    size = (224, 224)
+    facts_of_twin = twin_facts(tmp_path / "m.keras")
+    model = load_keras().models.load_model(tmp_path / "m.keras", compile=False)
+    inputs = (model_input(read_image(path), size) for path in some)
+    export_tflite(tmp_path / "m.tflite", model, facts_of_twin, quantize, inputs)
+    code = (
+        "import sys, detect_mask_image\n"
+        f"status = detect_mask_image.main({[*arguments, '--json', 'litert.json']})\n"
+        "large = ('tensorflow', 'keras', 'sklearn', 'matplotlib', 'requests', 'tqdm')\n"
+        "print(status, [name for name in large if name in sys.modules])"
+    )
+    second = run_script("-c", code, cwd=tmp_path)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "[INFO] using m.tflite, the LiteRT twin of m.keras\n" in second.stdout
+    assert second.stdout.endswith("\n0 []\n")
+
+    keras, litert = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("keras", "litert")
+    )
+    pairs = [
+        (mine, theirs)
+        for one, other in zip(keras, litert, strict=True)
+        for mine, theirs in zip(one["faces"], other["faces"], strict=True)
+    ]
+    assert len(pairs) == 4
+    assert [mine["label"] for mine, _ in pairs] == [theirs["label"] for _, theirs in pairs]
+    assert all(mine["box"] == theirs["box"] for mine, theirs in pairs)
+    limit = 0.0002 if quantize == "none" else 0.1
+    assert max(abs(mine["probability"] - theirs["probability"]) for mine, theirs in pairs) < limit
 
 
 @pytest.mark.assets

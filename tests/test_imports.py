@@ -18,7 +18,9 @@ def test_importing_everything_prints_nothing_and_writes_nothing(run_script, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["pipeline", "detector", "classifier", "training", "downloads"])
+@pytest.mark.parametrize(
+    "module", ["pipeline", "detector", "classifier", "export", "training", "downloads"]
+)
 def test_importing_does_not_load_tensorflow(run_script, module: str) -> None:
     done = run_script("-c", f"import sys, facemask.{module}; print('tensorflow' in sys.modules)")
     assert done.stdout == "False\n"

@@ -36,7 +36,14 @@ def test_help(run_script) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-c", "2"], ["--output", "out.xyz"], ["--output", "out"], ["--json", "x.csv"], ["file.mp4"]],
+    [
+        ["-c", "2"],
+        ["--uncertain", "-1"],
+        ["--output", "out.xyz"],
+        ["--output", "out"],
+        ["--json", "x.csv"],
+        ["file.mp4"],
+    ],
     ids=" ".join,
 )
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +79,17 @@ def test_every_frame_is_written_and_recorded(
     assert lines[0]["faces"][0]["box"] == [10, 10, 30, 30]
     assert lines[0]["faces"][0]["label"] == "without_mask"
     assert lines[11]["faces"][0]["label"] == "with_mask"
+
+
+def test_uncertain_answers_are_recorded(clip: Path) -> None:
+    arguments = ["-s", "clip.mp4", "--json", "found.jsonl", "--no-display", "--uncertain", "0.85"]
+    assert detect_mask_video.main(arguments) == 0
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    faces = [lines[number]["faces"][0] for number in (0, 11)]
+    assert [(face["label"], face["probability"]) for face in faces] == [
+        ("uncertain", 0.8),
+        ("with_mask", 0.9),
+    ]
 
 
 def test_weights_are_fetched_into_the_projects_own_folder_alone(
