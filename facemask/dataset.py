@@ -1,52 +1,100 @@
-"""Labelled images from class folders: finding and checking them, splitting, streaming batches."""
+"""Labelled images from class folders: finding them, checking that they can be read."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facemask.augmentation import augment
 from facemask.errors import FacemaskError
-from facemask.images import list_files, model_input, read_image, resize
+from facemask.geometry import FaceBox
+from facemask.images import list_files, read_image
+
+Progress = Callable[..., Iterable[Any]]
+
+
+def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """The progress of those who want none; tqdm.tqdm is one that shows it."""
+    return items
 
 
 @dataclass(frozen=True)
 class LabelledImages:
     """Readable images and their classes; an image is known by its index."""
 
-    folder: Path
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # the file to decode
+    boxes: tuple[FaceBox | None, ...]  # where the face is in it; None: it fills the image
     labels: np.ndarray  # (N,) int64, indices into class_names
+    sources: np.ndarray  # (N,) int64, indices into source_names
+    originals: tuple[Path, ...]  # the photograph: the file itself, or what it was cut from
+    digests: tuple[str, ...]  # sha256 of the photograph's bytes
     class_names: tuple[str, ...]
-    digest: str  # sha256 over names and contents: equal for equal data sets
-    skipped: tuple[str, ...]  # why each other file can't be used, one line each
+    source_names: tuple[str, ...]  # of the folders
+    skipped: tuple[str, ...] = ()  # why each file or face can't be used, one line each
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over contents, boxes and classes, in order: equal for equal data."""
+        summary = hashlib.sha256()
+        for content, box, label in zip(self.digests, self.boxes, self.labels, strict=True):
+            summary.update(f"{content} {box} {self.class_names[label]}\n".encode())
+        return summary.hexdigest()
+
+    def with_boxes(self, boxes: Sequence[FaceBox | None]) -> "LabelledImages":
+        return replace(self, boxes=tuple(boxes))
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of images, (N,) int64 each; no image is in two parts."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+def joined(*parts: LabelledImages) -> LabelledImages:
+    """Several sets as one. Their classes must be the same."""
+    class_names = parts[0].class_names
+    assert all(part.class_names == class_names for part in parts)
+    firsts = np.cumsum([0, *(len(part.source_names) for part in parts[:-1])])
+    return LabelledImages(
+        paths=tuple(path for part in parts for path in part.paths),
+        boxes=tuple(box for part in parts for box in part.boxes),
+        labels=np.concatenate([part.labels for part in parts]),
+        sources=np.concatenate(
+            [part.sources + first for part, first in zip(parts, firsts, strict=True)]
+        ),
+        originals=tuple(path for part in parts for path in part.originals),
+        digests=tuple(digest for part in parts for digest in part.digests),
+        class_names=class_names,
+        source_names=tuple(name for part in parts for name in part.source_names),
+        skipped=tuple(line for part in parts for line in part.skipped),
+    )
 
 
 def load_labelled_images(
-    folder: str | os.PathLike[str],
-    progress: Callable[..., Iterable[Any]] = lambda checks, total: checks,
+    folders: Sequence[str | os.PathLike[str]], progress: Progress = no_progress
 ) -> LabelledImages:
-    """Find the images of a folder of class folders, and decode each once to see that it can be.
+    """Find the images of folders of class folders, and decode each once to see that it can be.
 
-    The sub-folders are the classes, in the order of their names. No image is kept in memory.
+    The sub-folders are the classes, in the order of their names; several folders must have the
+    same ones. No image is kept in memory.
     progress: wraps the iterable of checked files, whose number it gets as `total` (tqdm, say).
-    Raises FacemaskError for a missing folder, for fewer than two classes, for an empty class.
+    Raises FacemaskError for a missing folder, for fewer than two classes, for an empty class, for
+    folders of different classes.
     """
-    folder = Path(folder)
+    parts = []
+    for folder in map(Path, folders):
+        part = _load_folder(folder, progress)
+        if parts and part.class_names != parts[0].class_names:
+            raise FacemaskError(
+                f"{folder}: expected the classes of {Path(folders[0])},"
+                f" {', '.join(parts[0].class_names)}; found {', '.join(part.class_names)}"
+            )
+        parts.append(part)
+    return joined(*parts)
+
+
+def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
     class_folders = _class_folders(folder)
     if len(class_folders) < 2:
         found = f"only {class_folders[0].name}" if class_folders else "none"
@@ -59,23 +107,24 @@ def load_labelled_images(
         checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
 
     usable = [
-        (path, label)
+        (path, label, check.sha256)
         for (path, label), check in zip(files, checks, strict=True)
         if not check.problem
     ]
-    labels = np.array([label for _, label in usable], dtype=np.int64)
+    labels = np.array([label for _, label, _ in usable], dtype=np.int64)
     for label, one in enumerate(class_folders):
         if not np.any(labels == label):
             raise FacemaskError(f"{one}: expected images of the class {one.name}, found none")
-    summary = hashlib.sha256()
-    for (path, _), check in zip(files, checks, strict=True):
-        summary.update(f"{check.sha256}  {path.relative_to(folder).as_posix()}\n".encode())
+    paths = tuple(path for path, _, _ in usable)
     return LabelledImages(
-        folder=folder,
-        paths=tuple(path for path, _ in usable),
+        paths=paths,
+        boxes=(None,) * len(paths),
         labels=labels,
+        sources=np.zeros(len(paths), np.int64),
+        originals=paths,
+        digests=tuple(digest for _, _, digest in usable),
         class_names=tuple(one.name for one in class_folders),
-        digest=summary.hexdigest(),
+        source_names=(folder.resolve().name,),
         skipped=tuple(check.problem for check in checks if check.problem),
     )
 
@@ -98,82 +147,27 @@ class _Check:
 def _check(path: Path) -> _Check:
     try:
         read_image(path)
-        return _Check(hashlib.sha256(path.read_bytes()).hexdigest(), "")
+        return _Check(file_digest(path), "")
     except (FacemaskError, OSError) as error:
         return _Check("", str(error))
 
 
-def split_images(
-    images: LabelledImages, test_size: float, validation_size: float, seed: int
-) -> Split:
-    """Part the images at random, each class in the same proportion; the same seed, the same split.
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, in hex: by it a split knows an image under any name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    test_size: fraction of all images; validation_size: fraction of what is left.
-    Raises FacemaskError when a part would lack a class.
+
+def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:
+    """How much each image counts, (N,) float64, mean 1: in each source the classes weigh alike.
+
+    So neither a class with fewer images is neglected, nor does the look of a source give a class
+    away. For a single source these are scikit-learn's "balanced" class weights.
     """
-    from sklearn.model_selection import train_test_split
+    from sklearn.utils.class_weight import compute_sample_weight
 
-    everything = np.arange(len(images.paths))
-    try:
-        rest, test = train_test_split(
-            everything, test_size=test_size, stratify=images.labels, random_state=seed
-        )
-        train, validation = train_test_split(
-            rest, test_size=validation_size, stratify=images.labels[rest], random_state=seed
-        )
-        parts = Split(np.sort(train), np.sort(validation), np.sort(test))
-        complete = all(
-            len(np.unique(images.labels[part])) == len(images.class_names)
-            for part in (parts.train, parts.validation, parts.test)
-        )
-    except ValueError:  # scikit-learn's word for too few images
-        complete = False
-    if not complete:
-        counts = np.bincount(images.labels)
-        least = int(counts.argmin())
-        raise FacemaskError(
-            f"{images.folder}: too few images to have each class in training, validation and test"
-            f" parts; the smallest class, {images.class_names[least]}, has {counts[least]}"
-        )
-    return parts
-
-
-def batches(
-    images: LabelledImages,
-    indices: Sequence[int] | np.ndarray,
-    size: tuple[int, int],
-    batch_size: int,
-    augment_seed: int | None = None,
-) -> Any:
-    """Stream images from disk as a tf.data.Dataset of (inputs, labels) batches.
-
-    inputs: (B, height, width, 3) float32 as images.model_input makes them, for size =
-    (height, width); labels: (B,) int64. With augment_seed the images are shuffled and augmented,
-    each epoch anew and the same way for the same seed, whatever the threads do; without it they
-    come as they are and in the order of indices. Memory holds a few batches, however many images.
-    """
-    import tensorflow as tf
-
-    def load(index: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        image = resize(read_image(images.paths[int(index)]), size)
-        if augment_seed is not None:
-            image = augment(image, np.random.default_rng(int(seed)))
-        return model_input(image, size)
-
-    def load_tensor(index: Any, seed: Any) -> tuple[Any, Any]:
-        # Not stateful: the result depends on index and seed alone, so that calls may run side by
-        # side even where TensorFlow is held to determinism.
-        loaded = tf.numpy_function(load, [index, seed], tf.float32, stateful=False)
-        return tf.ensure_shape(loaded, (*size, 3)), tf.gather(labels, index)
-
-    labels = tf.constant(images.labels)
-    order = tf.data.Dataset.from_tensor_slices(np.asarray(indices, dtype=np.int64))
-    seeds = tf.data.Dataset.random(seed=augment_seed or 0, rerandomize_each_iteration=True)
-    if augment_seed is not None:
-        order = order.shuffle(len(indices), seed=augment_seed)
-    return (
-        tf.data.Dataset.zip((order, seeds))
-        .map(load_tensor, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .prefetch(1)
-    )
+    weights = np.ones(len(indices))
+    for source in np.unique(images.sources[indices]):
+        of_source = images.sources[indices] == source
+        weights[of_source] = compute_sample_weight("balanced", images.labels[indices][of_source])
+    return weights

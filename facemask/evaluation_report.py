@@ -1,0 +1,222 @@
+"""An evaluation as tables to read, as data, and as pictures."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facemask.evaluation import Classification, Share, mean_known
+from facemask.evaluation_sets import Mistake, SetResult
+from facemask.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 6  # pictures beside one another on a sheet of mistakes
+
+NOTES = """\
+Right: the share of crops that are given their class, with its 95 % interval (Wilson). Balanced: the
+mean of the classes' shares. ECE: expected calibration error, how far the probabilities are from how
+often they are right (Guo et al. 2017, 15 bins; 0 is best)."""
+
+DETECTION_NOTES = """\
+Found: the share of the annotated faces that a box of the detector covers, with at least half shared
+(intersection over union); by the face's width, and by its class. Boxes right: the share of the
+detector's boxes that are of an annotated face. AP: average precision at that overlap (Pascal VOC
+2010, all points); a box's score is the detector's confidence times the class's probability. All of
+this is of boxes of more than {confidence:g} confidence, so that no AP exceeds the faces found."""
+
+
+def tables(results: Sequence[SetResult], known: Sequence[str], confidence: float) -> str:
+    """The figures as Markdown tables that are aligned to be read as they are, and their notes."""
+    parts = [_classes_table(results, known), NOTES]
+    if any(result.finding for result in results):
+        parts += [
+            _finding_table(results),
+            _precision_table(results, known),
+            DETECTION_NOTES.format(confidence=confidence),
+        ]
+    if any(row.agreements for result in results for row in result.rows):
+        parts += [
+            _agreement_table(results),
+            "Same label: the share of crops that both models give the same class.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
+    head = ["data", "crops", "model", "number", "right", "95 %", "balanced", *known, "ECE"]
+    lines = []
+    for result in results:
+        for row in result.rows:
+            if not row.figures:
+                lines.append([result.name, row.name, "any", "0", *["-"] * (len(head) - 4)])
+            for model, figures in row.figures.items():
+                low, high = figures.interval
+                lines.append(
+                    [
+                        result.name,
+                        row.name,
+                        model,
+                        str(figures.crops),
+                        _percent(figures.accuracy),
+                        f"{low * 100:.1f}-{high * 100:.1f}",
+                        _percent(figures.balanced_accuracy),
+                        *(_percent(figures.classes[name].recall) for name in known),
+                        f"{figures.calibration_error:.3f}",
+                    ]
+                )
+    notes = [
+        f"{result.name}, {row.name}: {row.note}."
+        for result in results
+        for row in result.rows
+        if row.note
+    ]
+    return "\n".join([_table(head, lines, words=3), "", *notes]).rstrip()
+
+
+def _finding_table(results: Sequence[SetResult]) -> str:
+    found = [(result.name, result.finding) for result in results if result.finding]
+    widths = list(found[0][1].by_width)
+    labels = sorted({label for _, finding in found for label in finding.by_label})
+    head = ["data", "faces", "found", *(f"{width} px" for width in widths), *labels, "boxes right"]
+    lines = [
+        [
+            name,
+            str(finding.recall.total),
+            _percent(finding.recall.fraction),
+            *(_share(finding.by_width[width]) for width in widths),
+            *(_share(finding.by_label.get(label, Share(0, 0))) for label in labels),
+            _percent(finding.precision.fraction),
+        ]
+        for name, finding in found
+    ]
+    return _table(head, lines, words=1)
+
+
+def _precision_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
+    lines = [
+        [
+            result.name,
+            model,
+            *map(_percent, found.values()),
+            _percent(mean_known([*found.values()])),
+        ]
+        for result in results
+        for model, found in result.precisions.items()
+    ]
+    return _table(["data", "model", *(f"AP {name}" for name in known), "mAP"], lines, words=2)
+
+
+def _agreement_table(results: Sequence[SetResult]) -> str:
+    lines = [
+        [
+            result.name,
+            row.name,
+            pair,
+            str(found.crops),
+            _percent(found.same_label),
+            f"{found.largest_difference:.4f}",
+        ]
+        for result in results
+        for row in result.rows
+        for pair, found in row.agreements.items()
+    ]
+    head = ["data", "crops", "models", "number", "same label", "largest difference"]
+    return _table(head, lines, words=3)
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
+    """A Markdown table; the first columns, `words` of them, hold words, the others figures."""
+    cells = [[cell.replace("|", "/") for cell in line] for line in (head, *lines)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    padded = [
+        [
+            cell.ljust(width) if column < words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in cells
+    ]
+    rule = [
+        "-" * width if column < words else "-" * (width - 1) + ":"
+        for column, width in enumerate(widths)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction * 100:.2f}"
+
+
+def _share(share: Share) -> str:
+    return f"{_percent(share.fraction)} % of {share.total}" if share.total else "-"
+
+
+def confusion_figure(figures: Classification, title: str) -> "Figure":
+    """How many crops of each class were given which, shaded by their share of the true class."""
+    from matplotlib.figure import Figure
+
+    names = list(figures.classes)
+    counts = np.array(figures.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(2.5 + 1.2 * len(names), 2 + len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        text = f"{count}\n{share * 100:.1f} %" if counts[row].sum() else "0"
+        axes.text(
+            column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black"
+        )
+    places, labels = range(len(names)), [_short(name) for name in names]
+    axes.set_xticks(places, labels, rotation=20, parse_math=False)
+    axes.set_yticks(places, labels, parse_math=False)
+    axes.set(xlabel="given class", ylabel="true class")
+    figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
+    return figure
+
+
+def mistakes_figure(mistakes: Sequence[Mistake], title: str) -> "Figure":
+    """A sheet of wrong crops with their true and given class; the surest are at the top left."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(mistakes) // COLUMNS)
+    figure = Figure(figsize=(2.1 * COLUMNS, 2.6 * rows + 0.4), layout="constrained")
+    cells = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axes in cells:
+        axes.axis("off")
+    for axes, mistake in zip(cells, mistakes, strict=False):
+        axes.imshow(cv2.cvtColor(mistake.image, cv2.COLOR_BGR2RGB))
+        lines = (
+            f"labelled {_short(mistake.truth)}",
+            f"given {_short(mistake.given)}",
+            f"{mistake.probability * 100:.2f} %",
+            _short(mistake.name),
+        )
+        axes.set_title("\n".join(lines), fontsize=7, parse_math=False)
+    figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
+    return figure
+
+
+def _short(text: str, most: int = 28) -> str:
+    """A name cut in its middle, where it tells least."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
+
+
+def save_figure(path: Path, figure: "Figure") -> None:
+    """Write a picture; the suffix decides its format."""
+    with warnings.catch_warnings(), replacing(path) as part:
+        warnings.filterwarnings("ignore", message="Glyph")  # of scripts that the font lacks
+        figure.savefig(part, dpi=110)
+
+
+def rounded(data: Any) -> Any:
+    """Plain data for JSON, from dataclasses' asdict: fractions to six decimals."""
+    if isinstance(data, dict):
+        return {key: rounded(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [rounded(value) for value in data]
+    return round(data, 6) if isinstance(data, float) else data

@@ -1,0 +1,124 @@
+"""Where the faces of training images are: found as at use, or annotated in scenes and cut out."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from facemask.dataset import LabelledImages, Progress, file_digest, no_progress
+from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
+from facemask.images import crop_face, read_image, resize, write_image
+from facemask.pipeline import Detector
+from facemask.scenes import Scenes
+
+# Annotated faces of fewer pixels across are left out: people can't tell either.
+LEAST_WIDTH = 12
+# Cut faces keep this much around them (of their size, on each side), for augmentation to show.
+SURROUNDINGS = 1.0
+# Larger cut faces are made smaller: the classifier sees no more than 224 pixels.
+MOST_WIDTH = 224
+# What a detected box must share with an annotated face to be of that face.
+SAME_FACE_IOU = 0.5
+
+
+def surest_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) -> FaceBox | None:
+    """The face that the detector is surest of; None when it finds none above the confidence."""
+    return next(iter(detector.detect(image, confidence)), None)
+
+
+def find_faces(
+    images: LabelledImages, detector: Detector, progress: Progress = no_progress
+) -> list[FaceBox | None]:
+    """The surest face of each image. Raises FacemaskError when an image can't be read any more."""
+    one_at_a_time = threading.Lock()
+
+    def find(path: Path) -> FaceBox | None:
+        image = read_image(path)
+        with one_at_a_time:  # a network of OpenCV's holds the state of one call
+            return surest_face(image, detector)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(progress(pool.map(find, images.paths), total=len(images)))
+
+
+def cut_faces(
+    scenes: Scenes,
+    class_names: tuple[str, ...],
+    detector: Detector | None,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> LabelledImages:
+    """Cut the annotated faces out of scenes into small files in a folder, to train on.
+
+    Each face comes once in its annotated box and, where the detector finds it, once more in the
+    detector's. Faces of classes that are not in class_names, or less than LEAST_WIDTH pixels
+    across, are left out and counted in `skipped`, as are scenes that can't be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    boxes: list[FaceBox] = []
+    labels: list[int] = []
+    originals: list[Path] = []
+    digests: list[str] = []
+    skipped = list(scenes.problems)
+    other_classes: dict[str, int] = {}
+    small = 0
+    for scene in progress(scenes.scenes, total=len(scenes.scenes)):
+        try:
+            image, digest = read_image(scene.path), file_digest(scene.path)
+        except FacemaskError as error:
+            skipped.append(str(error))
+            continue
+        found = detector.detect(image, confidence=0.3) if detector else []
+        for face in scene.faces:
+            if face.label not in class_names:
+                other_classes[face.label] = other_classes.get(face.label, 0) + 1
+                continue
+            if face.box.width < LEAST_WIDTH:
+                small += 1
+                continue
+            same = [box for box in found if box.iou(face.box) >= SAME_FACE_IOU][:1]
+            for box in (face.box, *same):
+                path = folder / f"{len(paths):06}.png"
+                boxes.append(_cut(image, box, path))
+                paths.append(path)
+                labels.append(class_names.index(face.label))
+                originals.append(scene.path)
+                digests.append(digest)
+    name = scenes.folder.resolve().name
+    for label, count in other_classes.items():
+        skipped.append(
+            f"{name}: {_faces(count)} of the class {label}, which is not among the classes"
+        )
+    if small:
+        skipped.append(f"{name}: {_faces(small)} less than {LEAST_WIDTH} pixels wide")
+    return LabelledImages(
+        paths=tuple(paths),
+        boxes=tuple(boxes),
+        labels=np.array(labels, dtype=np.int64),
+        sources=np.zeros(len(paths), np.int64),
+        originals=tuple(originals),
+        digests=tuple(digests),
+        class_names=class_names,
+        source_names=(name,),
+        skipped=tuple(skipped),
+    )
+
+
+def _faces(count: int) -> str:
+    return f"{count} face" + ("s" if count != 1 else "")
+
+
+def _cut(image: np.ndarray, box: FaceBox, path: Path) -> FaceBox:
+    """Write a face with its surroundings to a file; returns where the face is in it."""
+    around = box.expand(SURROUNDINGS).clip(image.shape[1], image.shape[0])
+    region = crop_face(image, around)
+    shrink = min(1.0, MOST_WIDTH / box.width)
+    if shrink < 1.0:
+        region = resize(region, (round(region.shape[0] * shrink), round(region.shape[1] * shrink)))
+    write_image(path, region)
+    corners = np.array([box.x1, box.y1, box.x2, box.y2]) - np.tile([around.x1, around.y1], 2)
+    return FaceBox(*np.rint(corners * shrink).astype(int).tolist(), confidence=box.confidence)
