@@ -1,13 +1,18 @@
-"""Train a face mask detector on a folder of labelled images.
+"""Train a face mask detector on folders of labelled images.
 
     python train_mask_detector.py --dataset dataset
 
-The sub-folders of the data set are the classes (with_mask, without_mask). Writes the model, with
-its class names inside it, and a plot of the training.
+The sub-folders of a data set are the classes (with_mask, without_mask). Writes the model, with
+its class names inside it, the split of the images beside it, and a plot of the training.
 """
 
 import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from facemask.console import (
     ArgumentParser,
@@ -20,25 +25,53 @@ from facemask.console import (
 )
 from facemask.files import PROJECT, check_writable, find
 
-# The recipe of the classic tutorial; the network itself and its head are in facemask/training.py.
-EPOCHS = 20
+if TYPE_CHECKING:
+    from facemask.dataset import LabelledImages
+    from facemask.splits import Split
+
+# Everything to turn. The network itself and its head are in facemask/training.py, what changes
+# the images while training in facemask/augmentation.py.
+EPOCHS = 20  # of the head; the tutorial's
+FINE_TUNE_EPOCHS = 0
 BATCH_SIZE = 32
-LEARNING_RATE = 1e-4
+LEARNING_RATE = 1e-4  # of the head; the tutorial's
+FINE_TUNE_RATE = 2e-4  # of the whole network; falls to zero along a cosine
 TEST_SIZE = 0.2
-SEED = 42
 # Of the images that are left after the test part. The tutorial watched its test images while
-# training; here the curves come from images that neither the training nor the report uses.
+# training; here the curves, the best epoch and the temperature come from images that neither the
+# training nor the report uses.
 VALIDATION_SIZE = 0.1
+# How far face boxes are grown on each side before cropping.
+MARGIN = 0.1
+SEED = 42
+# Training images that int8 takes the ranges of its numbers from.
+CALIBRATION_IMAGES = 200
+MOST_SKIPPED_SHOWN = 10
 # What a model file tells of its training; no path, which would tell of the machine.
-SETTINGS = ("epochs", "fine_tune_epochs", "batch_size", "learning_rate", "test_size", "seed")
-# The base learns at a tenth of the head's rate: more would undo what ImageNet taught it.
-FINE_TUNE_RATE = 0.1
+SETTINGS = (
+    "classic", "split", "crop_faces", "margin", "epochs", "fine_tune_epochs", "batch_size",
+    "learning_rate", "fine_tune_rate", "test_size", "seed", "quantize",
+)  # fmt: skip
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description="Train a face mask detector on labelled images.")
     add = parser.add_argument
-    add("-d", "--dataset", required=True, help="folder with a sub-folder of images for each class")
+    add(
+        "-d",
+        "--dataset",
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="folders with a sub-folder of images for each class",
+    )
+    add(
+        "--scenes",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of photographs with annotated faces (Pascal VOC XML) to train on as well",
+    )
     add(
         "-p",
         "--plot",
@@ -54,16 +87,47 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="model to write, a .keras file (%(default)s)",
     )
     add(
+        "-f",
+        "--face",
+        default="face_detector",
+        metavar="DIR",
+        help="folder with the face detector's weights (%(default)s)",
+    )
+    add(
+        "--crop-faces",
+        action=argparse.BooleanOptionalAction,
+        help="train on the faces that the face detector finds (the default where its weights are"
+        " at hand); images without one are used whole",
+    )
+    add(
+        "--margin",
+        type=number_above(-0.001, below=2),
+        default=MARGIN,
+        help="grow face boxes by this part of their size on each side (%(default)s)",
+    )
+    add(
+        "--split",
+        default="grouped",
+        metavar="{grouped,random,FILE}",
+        help="how test images are chosen: never a near-duplicate of a training image, at random,"
+        " or as a file says that an earlier run wrote (%(default)s)",
+    )
+    add(
+        "--classic",
+        action="store_true",
+        help="the tutorial's recipe: whole images, its augmentation, every epoch, plain weights",
+    )
+    add(
         "--epochs",
         type=whole_number(1),
         default=EPOCHS,
-        help="times that the head sees the images (%(default)s)",
+        help="times that the head sees the images, at most (%(default)s)",
     )
     add(
         "--fine-tune-epochs",
         type=whole_number(0),
-        default=0,
-        help="further epochs, in which all of MobileNetV2 learns (%(default)s)",
+        default=FINE_TUNE_EPOCHS,
+        help="further epochs, at most, in which all of MobileNetV2 learns (%(default)s)",
     )
     add(
         "--batch-size", type=whole_number(1), default=BATCH_SIZE, help="images a step (%(default)s)"
@@ -72,7 +136,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--learning-rate",
         type=number_above(0),
         default=LEARNING_RATE,
-        help="of the Adam optimizer (%(default)s)",
+        help="of the Adam optimizer, for the head (%(default)s)",
+    )
+    add(
+        "--fine-tune-rate",
+        type=number_above(0),
+        default=FINE_TUNE_RATE,
+        help="the same for fine-tuning, where it falls to zero (%(default)s)",
     )
     add(
         "--test-size",
@@ -92,92 +162,197 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="{imagenet,none,PATH}",
         help="what MobileNetV2 starts from (%(default)s)",
     )
-    return parser.parse_args(argv)
+    add(
+        "--quantize",
+        choices=("none", "float16", "int8"),
+        default="none",
+        help="numbers in the .tflite model that is written beside the .keras one (%(default)s:"
+        " float32)",
+    )
+    args = parser.parse_args(argv)
+    if args.classic and (args.crop_faces or args.scenes):
+        parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from sklearn.metrics import classification_report
-    from tqdm import tqdm
-
-    from facemask import training
-    from facemask.dataset import load_labelled_images, split_images
-    from facemask.downloads import ensure_dataset
-    from facemask.facts import ModelFacts
+    from facemask import splits, training
+    from facemask.evaluation import classification
+    from facemask.export import export_tflite
+    from facemask.facts import ModelFacts, weights_digest
     from facemask.sample_dataset import is_sample_dataset
+    from facemask.stream import batches, each_input
 
-    check_writable(args.model)
-    check_writable(args.plot)
+    split_file, twin = splits.split_path(args.model), args.model.with_suffix(".tflite")
+    check_writable(args.model, args.plot, split_file, twin)
     training.check_weights(args.weights)
-    dataset = find(args.dataset)
-    if dataset.resolve() == PROJECT / "dataset":
-        ensure_dataset(dataset, info)
+    folders = [find(folder) for folder in args.dataset]
+    drawn = any(is_sample_dataset(folder) for folder in folders)
+    margin = 0.0 if args.classic else args.margin
 
-    info("loading images...")
-    images = load_labelled_images(dataset, progress=partial(tqdm, disable=None, unit=" images"))
-    split = split_images(images, args.test_size, VALIDATION_SIZE, args.seed)
-    if drawn := is_sample_dataset(dataset):
-        warn(f"{dataset} is a drawn sample: the model will know the drawings, not faces")
+    with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
+        images = load_images(args, folders, Path(cuts))
+        if drawn:
+            warn("drawn sample: the model will know the drawings, not faces")
+        split = split_images(args, images)
 
-    info("compiling model...")
-    training.make_repeatable(args.seed)
-    model = training.build_model(len(images.class_names), args.weights)
+        info("compiling model...")
+        training.make_repeatable(args.seed)
+        model = training.build_model(len(images.class_names), args.weights)
+        stream = partial(
+            batches, images, size=training.INPUT_SIZE, batch_size=args.batch_size, margin=margin
+        )
+        history = fit(args, model, images, split, stream)
+        temperature = 1.0
+        if not args.classic:
+            info("calibrating probabilities...")
+            labels = images.labels[split.validation]
+            temperature = training.calibrate(model, stream(split.validation), labels)
 
-    info("training head...")
-    settings = {"batch_size": args.batch_size, "seed": args.seed}
-    history = training.train(
-        model, images, split, epochs=args.epochs, learning_rate=args.learning_rate, **settings
+        info("evaluating network...")
+        probabilities = training.predict(model, stream(split.test))
+        labels = images.labels[split.test]
+        print(training.report(labels, probabilities.argmax(axis=1), images.class_names))
+        names = [images.class_names[label] for label in labels]
+        figures = classification(names, probabilities, images.class_names)
+
+        info("saving mask detector model...")
+        facts = ModelFacts(
+            class_names=images.class_names,
+            input_size=training.INPUT_SIZE,
+            margin=margin,
+            training={
+                "sources": images.source_names,
+                "dataset_sha256": images.digest,
+                "drawn_sample": drawn,
+                "images": {name: len(getattr(split, name)) for name in splits.PARTS},
+                "settings": {name: str(vars(args)[name]) for name in SETTINGS},
+                "temperature": round(temperature, 4),  # the weights have it in them already
+                "test_accuracy": round(figures.accuracy, 4),
+                "test_balanced_accuracy": round(figures.balanced_accuracy, 4),
+                "test_calibration_error": round(figures.calibration_error, 4),
+                "versions": training.versions(),
+            },
+        )
+        training.save_model(args.model, model, facts)
+        facts = replace(facts, twin_of=weights_digest(args.model))
+        some = split.train[:: -(-len(split.train) // CALIBRATION_IMAGES)]
+        export_tflite(twin, model, facts, args.quantize, each_input(stream(some)))
+    splits.write_split(split_file, images, split, args.split, args.seed)
+    training.plot_history(args.plot, history)
+    low, high = figures.interval
+    info(
+        f"test accuracy {figures.accuracy:.4f} on {len(labels)} images (95 % interval {low:.4f} to"
+        f" {high:.4f}), balanced {figures.balanced_accuracy:.4f}, calibration error"
+        f" {figures.calibration_error:.4f}"
     )
+    info(f"wrote {args.model}, {twin.name} and {split_file.name} beside it, and {args.plot}")
+    if images.skipped:
+        more = len(images.skipped) - MOST_SKIPPED_SHOWN
+        also = f"; and {more} more" if more > 0 else ""
+        warn(f"skipped or mended: {'; '.join(images.skipped[:MOST_SKIPPED_SHOWN])}{also}")
+    return 0
+
+
+def fit(
+    args: argparse.Namespace,
+    model: Any,
+    images: "LabelledImages",
+    split: "Split",
+    stream: Callable[..., Any],
+) -> dict[str, list[float]]:
+    """Train the head and, where asked for, all of the network; the curves of both."""
+    from facemask import training
+    from facemask.dataset import balanced_weights
+
+    train_batches = stream(
+        split.train,
+        augmentation="classic" if args.classic else "face",
+        seed=args.seed,
+        weights=None if args.classic else balanced_weights(images, split.train),
+    )
+    train = partial(
+        training.train,
+        model,
+        train_batches,
+        stream(split.validation),
+        early_stopping=not args.classic,
+    )
+    info("training head...")
+    history = train(epochs=args.epochs, learning_rate=args.learning_rate)
     if args.fine_tune_epochs:
         info("fine-tuning...")
         training.unfreeze(model)
-        more = training.train(
-            model,
-            images,
-            split,
-            epochs=args.fine_tune_epochs,
-            learning_rate=args.learning_rate * FINE_TUNE_RATE,
-            **settings,
-        )
+        more = train(epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True)
         history = {name: curve + more[name] for name, curve in history.items()}
+    return history
 
-    info("evaluating network...")
-    truth = images.labels[split.test]
-    predicted = training.predict_labels(model, images, split.test, args.batch_size)
-    accuracy = float((predicted == truth).mean())
-    report = classification_report(
-        truth,
-        predicted,
-        target_names=images.class_names,
-        zero_division=0,  # pyright: ignore[reportArgumentType]
-    )
-    print(report)
 
-    info("saving mask detector model...")
-    facts = ModelFacts(
-        class_names=images.class_names,
-        input_size=training.INPUT_SIZE,
-        training={
-            "dataset_sha256": images.digest,
-            "drawn_sample": drawn,
-            "images": {
-                "train": len(split.train),
-                "validation": len(split.validation),
-                "test": len(split.test),
-            },
-            "settings": {name: str(vars(args)[name]) for name in SETTINGS},
-            "test_accuracy": round(accuracy, 4),
-            "versions": training.versions(),
-        },
-    )
-    training.save_model(args.model, model, facts)
-    training.plot_history(args.plot, history)
-    info(f"test accuracy {accuracy:.4f} on {len(truth)} images; wrote {args.model} and {args.plot}")
-    if images.skipped:
-        total = len(images.paths) + len(images.skipped)
-        warn(f"skipped {len(images.skipped)} of {total} images: {'; '.join(images.skipped)}")
-    return 0
+def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "LabelledImages":
+    """The images of all sources, with the faces in them; those of scenes are cut into `cuts`."""
+    from tqdm import tqdm
+
+    from facemask import dataset, faces
+    from facemask.detector import FaceDetector
+    from facemask.downloads import ensure_dataset
+    from facemask.scenes import load_scenes
+
+    for folder in folders:
+        if folder.resolve() == PROJECT / "dataset":
+            ensure_dataset(folder, info)
+    progress = partial(tqdm, disable=None, unit=" images")
+    face = find(args.face)
+    detector = None
+    if not args.classic and args.crop_faces is not False:
+        if args.crop_faces or FaceDetector.is_at_hand(face):
+            info("loading face detector model...")
+            detector = FaceDetector.load(face)
+        else:
+            warn(f"{face}: no face detector weights there, so the images are used whole")
+
+    info("loading images...")
+    images = dataset.load_labelled_images(folders, progress)
+    if detector:
+        info("finding faces...")
+        images = images.with_boxes(faces.find_faces(images, detector, progress))
+        found = sum(box is not None for box in images.boxes)
+        info(f"found a face in {found} of {len(images)} images; the others are used whole")
+    for number, folder in enumerate(map(find, args.scenes)):
+        scenes = load_scenes(folder, progress)
+        cut = faces.cut_faces(scenes, images.class_names, detector, cuts / str(number), progress)
+        info(f"{folder}: {len(cut)} crops of the faces in {len(scenes.scenes)} scenes")
+        images = dataset.joined(images, cut)
+    return images
+
+
+def split_images(args: argparse.Namespace, images: "LabelledImages") -> "Split":
+    """Training, validation and test parts, as --split says."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from facemask import splits
+    from facemask.duplicates import count_twins, near_duplicate_groups
+
+    if args.split not in ("grouped", "random"):
+        return splits.repeated_split(images, find(args.split))
+    # Faces of one photograph stay together in any case.
+    _, groups = np.unique(images.digests, return_inverse=True)
+    if args.split == "grouped":
+        info("looking for near-duplicates...")
+        progress = partial(tqdm, disable=None, unit=" steps")
+        groups = near_duplicate_groups(images.originals, images.digests, progress)
+        photographs = list({path: index for index, path in enumerate(images.originals)}.values())
+        twins = count_twins(groups[photographs], [images.digests[index] for index in photographs])
+        info(
+            f"{len(photographs)} images make {twins.groups} groups: {twins.identical} are byte for"
+            f" byte like another one, {twins.near} have a near-twin"
+        )
+    split = splits.split_images(images, groups, args.test_size, VALIDATION_SIZE, args.seed)
+    counts = [f"{len(getattr(split, name))} for {name}" for name in splits.PARTS]
+    info(f"images: {', '.join(counts)}")
+    return split
 
 
 if __name__ == "__main__":

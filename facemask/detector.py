@@ -28,6 +28,11 @@ class FaceDetector:
     def __init__(self, network: cv2.dnn.Net):
         self._network = network
 
+    @staticmethod
+    def is_at_hand(folder: str | os.PathLike[str]) -> bool:
+        """Whether the folder holds the detector's weights."""
+        return (Path(folder) / WEIGHTS_NAME).is_file()
+
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "FaceDetector":
         """Load the detector from the folder that holds its weights.
@@ -35,7 +40,7 @@ class FaceDetector:
         Raises FacemaskError when the weights are missing, or are not those of this network.
         """
         weights = Path(folder) / WEIGHTS_NAME
-        if not weights.is_file():
+        if not cls.is_at_hand(folder):
             raise FacemaskError(
                 f"{weights}: no such file; expected the face detector's weights there"
                 " (python -m facemask.downloads face-detector)"

@@ -3,7 +3,8 @@
 import os
 import platform
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ import numpy as np
 
 from facemask import facts
 from facemask.backend import HDF5_SIGNATURE, load_keras
-from facemask.dataset import LabelledImages, Split, batches
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.files import replacing
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 INPUT_SIZE = (224, 224)
 HEAD_UNITS = 128
 DROPOUT = 0.5
+
+# Training ends when the validation loss was not lower for so many epochs.
+PATIENCE = 5
+# Temperatures that calibration may choose from: with few validation images, all of them right,
+# the likelihood alone would make the model ever surer.
+TEMPERATURES = (0.5, 5.0)
 
 
 def check_weights(weights: str) -> None:
@@ -45,10 +51,11 @@ def check_weights(weights: str) -> None:
 def make_repeatable(seed: int) -> None:
     """Let the same seed give the same figures on one machine. Call it before build_model."""
     keras = load_keras()
-    import tensorflow as tf
-
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def build_model(class_count: int, weights: str = "imagenet") -> Any:
@@ -96,31 +103,38 @@ def _load_base(weights: str) -> Any:
 
 def train(
     model: Any,
-    images: LabelledImages,
-    split: Split,
+    training: Any,
+    validation: Any,
     *,
     epochs: int,
-    batch_size: int,
     learning_rate: float,
-    seed: int,
+    decay: bool = False,
+    early_stopping: bool = True,
 ) -> dict[str, list[float]]:
     """Train what is trainable of the model, with Keras's progress bars.
 
+    training, validation: as stream.batches makes them. decay: whether the learning rate falls to
+    zero along a cosine. early_stopping: end when the validation loss no longer falls, and keep
+    the weights of the epoch where it was least.
     Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
     Raises FacemaskError when an image can't be read any more.
     """
     keras = load_keras()
+    steps = epochs * len(training)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=keras.optimizers.Adam(rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    best = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     with _image_errors():
         history = model.fit(
-            batches(images, split.train, INPUT_SIZE, batch_size, augment_seed=seed),
-            validation_data=batches(images, split.validation, INPUT_SIZE, batch_size),
+            training,
+            validation_data=validation,
             epochs=epochs,
             shuffle=False,  # the stream shuffles
+            callbacks=[best] if early_stopping else [],
         )
     return {name: [float(value) for value in curve] for name, curve in history.history.items()}
 
@@ -139,22 +153,59 @@ def unfreeze(model: Any) -> None:
             layer.trainable = False
 
 
-def predict_labels(
-    model: Any, images: LabelledImages, indices: np.ndarray, batch_size: int
-) -> np.ndarray:
-    """The class the model gives each image, (N,) int64, with a progress bar."""
+def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> str:
+    """scikit-learn's classification report of labels, (N,) int64 each."""
+    from sklearn.metrics import classification_report
+
+    return str(
+        classification_report(
+            truth,
+            predicted,
+            labels=np.arange(len(class_names)),
+            target_names=list(class_names),
+            zero_division=0,  # pyright: ignore[reportArgumentType]
+        )
+    )
+
+
+def predict(model: Any, inputs: Any) -> np.ndarray:
+    """The probabilities of the classes for each image of a stream, (N, C), with a progress bar."""
     with _image_errors():
-        return model.predict(batches(images, indices, INPUT_SIZE, batch_size)).argmax(axis=1)
+        return np.asarray(model.predict(inputs))
+
+
+def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:
+    """Make the model's probabilities as sure as they are right, by a temperature.
+
+    The temperature T minimises the negative log likelihood of the labels, (N,) int64, which the
+    model must not have been trained on (Guo et al., On Calibration of Modern Neural Networks,
+    2017). Returns T; the last layer's weights are divided by it, so that whatever runs the model
+    gets calibrated probabilities. No label changes.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = np.log(np.clip(predict(model, inputs).astype(np.float64), 1e-12, 1.0))
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -float(scaled[np.arange(len(labels)), labels].mean())
+
+    found: Any = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    temperature = float(np.exp(found.x))
+    last = model.layers[-1]
+    last.set_weights([weights / temperature for weights in last.get_weights()])
+    return temperature
 
 
 @contextmanager
 def _image_errors() -> Iterator[None]:
-    """An image that went missing while training: its line instead of TensorFlow's traceback."""
-    import tensorflow as tf
-
+    """An image that went missing while training: its line instead of a library's traceback."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except FacemaskError as error:
+        raise FacemaskError(f"{error} (it could be read when training began)") from error
+    except Exception as error:  # TensorFlow wraps what a stream raises in errors of its own
         found = re.search(r"FacemaskError: (.*)", str(error))
         if not found:
             raise
@@ -174,12 +225,12 @@ def save_model(path: str | os.PathLike[str], model: Any, model_facts: ModelFacts
 
 def versions() -> dict[str, str]:
     """What a model was made with."""
-    import tensorflow as tf
-
+    keras = load_keras()
+    backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": load_keras().__version__,
+        backend: sys.modules[backend].__version__,
+        "keras": keras.__version__,
     }
 
 

@@ -1,13 +1,18 @@
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train_mask_detector
-from facemask import downloads, facts
+from facemask import downloads, facts, splits
+from facemask.classifier import MaskClassifier
+from facemask.drawn_portrait import draw_portrait
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
-from facemask.images import read_image
+from facemask.images import read_image, write_image
 from facemask.sample_dataset import write_sample_dataset
 
 from .conftest import in_order, refusal
@@ -25,6 +30,18 @@ MESSAGES = (
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     write_sample_dataset(folder, 10, 64, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both classes full of one portrait."""
+    folder = tmp_path_factory.mktemp("alike")
+    portrait = draw_portrait(np.random.default_rng(0), False, 64)
+    for name in ("with_mask", "without_mask"):
+        (folder / name).mkdir()
+        for number in range(10):
+            write_image(folder / name / f"{number}.png", portrait)
     return folder
 
 
@@ -46,6 +63,10 @@ def test_help(run_script) -> None:
         ["-d", "x", "--test-size", "1"],
         ["-d", "x", "--learning-rate", "-1"],
         ["-d", "x", "--seed", "-1"],
+        ["-d", "x", "--margin", "-1"],
+        ["-d", "x", "--quantize", "int4"],
+        ["-d", "x", "--classic", "--crop-faces"],
+        ["-d", "x", "--classic", "--scenes", "y"],
     ],
     ids=" ".join,
 )
@@ -63,13 +84,29 @@ def test_wrong_arguments_end_before_any_work(
         (["-d", "{drawn}", "--weights", "nowhere.h5"], "nowhere.h5: can't be read"),
         (["-d", "{drawn}", "--model", "file/m.keras"], "file/m.keras: can't be written"),
         (["-d", "{drawn}", "--plot", "file/plot.png"], "file/plot.png: can't be written"),
-        (["-d", "{drawn}", "--test-size", "0.99"], "too few images"),
+        (["-d", "{drawn}", "--crop-faces", "--face", "nowhere"], "caffemodel: no such file"),
+        (["-d", "{drawn}", "--scenes", "nowhere"], "nowhere: no such folder"),
+        (["-d", "{drawn}", "--split", "nowhere"], "nowhere: can't be read"),
+        (["-d", "{drawn}", "--split", "file"], "file: expected a split as training writes it"),
+        (["-d", "{alike}"], "all images make 1 groups"),
     ],
-    ids=["missing", "no classes", "weights", "model", "plot", "split"],
+    ids=[
+        "missing",
+        "no classes",
+        "weights",
+        "model",
+        "plot",
+        "detector",
+        "scenes",
+        "split",
+        "no split",
+        "alike",
+    ],
 )
 def test_what_cannot_work_is_said_before_training(
     tmp_path: Path,
     drawn: Path,
+    alike: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     reason: str,
@@ -77,7 +114,7 @@ def test_what_cannot_work_is_said_before_training(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(FacemaskError, match=reason):
-        train_mask_detector.main([text.format(drawn=drawn) for text in arguments])
+        train_mask_detector.main([text.format(drawn=drawn, alike=alike) for text in arguments])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -86,23 +123,119 @@ def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> Non
     done = run_script(
         "train_mask_detector.py", "-d", drawn, "--weights", "none", "--epochs", "1",
         "--fine-tune-epochs", "1", "--batch-size", "8", "--test-size", "0.3", "--seed", "7",
-        cwd=tmp_path,
+        "--face", "nowhere", cwd=tmp_path,
     )  # fmt: skip
+    (drawn / "with_mask" / "broken.jpg").unlink()
     assert done.returncode == 0, done.stderr
     assert in_order(done.stdout, *MESSAGES)
+    assert "[INFO] 20 images make " in done.stdout
     assert "precision    recall  f1-score   support" in done.stdout
+    assert "[WARN] nowhere: no face detector weights there" in done.stderr
     assert "the model will know the drawings, not faces" in done.stderr
-    assert "[WARN] skipped 1 of 21 images: " in done.stderr
+    assert "[WARN] skipped or mended: " in done.stderr
     assert "broken.jpg: expected an image, found an empty file" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask_detector.keras", "plot.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "mask_detector.keras",
+        "mask_detector.split.json",
+        "mask_detector.tflite",
+        "plot.png",
+    ]
     assert read_image(tmp_path / "plot.png").shape[1] == 1200
 
     found = facts.read(tmp_path / "mask_detector.keras")
     assert found is not None
     assert found.class_names == ("with_mask", "without_mask")
-    assert found.training["images"] == {"train": 12, "validation": 2, "test": 6}
+    assert sum(found.training["images"].values()) == 20
     assert found.training["drawn_sample"] is True
     assert found.training["settings"]["seed"] == "7"
+    parts = splits.read_split(tmp_path / "mask_detector.split.json")
+    assert Counter(parts.values()) == found.training["images"]
+    twin = facts.read(tmp_path / "mask_detector.tflite")
+    digest = facts.weights_digest(tmp_path / "mask_detector.keras")
+    assert twin == replace(found, twin_of=digest)
+
+    crops = [read_image(path) for path in sorted(drawn.glob("*/*.jpg"))[:6]]
+    said = [
+        MaskClassifier.load(tmp_path / f"mask_detector.{kind}").predict(crops)
+        for kind in ("keras", "tflite")
+    ]
+    assert said[0] == pytest.approx(said[1], abs=1e-4)
+
+
+def test_three_classes_and_a_split_that_is_repeated(
+    run_script, drawn: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "three"
+    for name in ("with_mask", "without_mask"):
+        (folder / name).mkdir(parents=True)
+        for path in sorted((drawn / name).iterdir()):
+            (folder / name / path.name).symlink_to(path)
+    (folder / "mask_weared_incorrect").mkdir()
+    for path in sorted((drawn / "with_mask").glob("*.jpg"))[:4]:
+        turned = read_image(path)[::-1].copy()
+        write_image(folder / "mask_weared_incorrect" / path.name, turned)
+    command = (
+        "train_mask_detector.py", "-d", folder, "--weights", "none", "--epochs", "1",
+        "--face", "nowhere", "--batch-size", "8", "-m",
+    )  # fmt: skip
+    first = run_script(*command, "a.keras", "--split", "random", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    found = facts.read(tmp_path / "a.keras")
+    assert found is not None
+    assert found.class_names == ("mask_weared_incorrect", "with_mask", "without_mask")
+    assert "near-duplicates" not in first.stdout
+    again = run_script(*command, "b.keras", "--split", "a.split.json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    parts = [splits.read_split(tmp_path / f"{name}.split.json") for name in "ab"]
+    assert parts[0] == parts[1]
+    assert figures(again.stdout) == pytest.approx(figures(first.stdout), abs=1e-3)
+
+
+def test_the_classic_recipe(run_script, drawn: Path, tmp_path: Path) -> None:
+    done = run_script(
+        "train_mask_detector.py", "-d", drawn, "--weights", "none", "--classic", "--epochs", "7",
+        "--batch-size", "8", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(figures(done.stdout)) == 14  # no early stopping
+    assert "calibrating" not in done.stdout
+    found = facts.read(tmp_path / "mask_detector.keras")
+    assert found is not None
+    assert (found.margin, found.training["temperature"]) == (0.0, 1.0)
+
+
+@pytest.mark.assets
+def test_faces_are_cropped_and_scenes_join_in(
+    run_script, assets: Path, photographs: Path, tmp_path: Path
+) -> None:
+    few, scenes = tmp_path / "few", tmp_path / "scenes"
+    for name in ("with_mask", "without_mask"):
+        (few / name).mkdir(parents=True)
+        for path in sorted((photographs / name).iterdir())[:12]:
+            (few / name / path.name).symlink_to(path.resolve())
+    for kind, suffix in (("annotations", "xml"), ("images", "jpg")):
+        (scenes / kind).mkdir(parents=True)
+        for path in sorted((assets / "scenes2" / kind).glob(f"*.{suffix}"))[:10]:
+            (scenes / kind / path.name).symlink_to(path)
+    done = run_script(
+        "train_mask_detector.py", "-d", few, "--scenes", scenes, "--epochs", "1",
+        "--face", assets / "face_detector", "--weights", "none", "--margin", "0.2", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"found a face in (\d+) of 24 images", done.stdout)
+    assert found
+    assert int(found[1]) >= 20
+    cut = re.search(r"scenes: (\d+) crops of the faces in 10 scenes", done.stdout)
+    assert cut
+    assert int(cut[1]) > 20
+    written = facts.read(tmp_path / "mask_detector.keras")
+    assert written is not None
+    assert written.margin == 0.2
+    assert written.training["sources"] == ["few", "scenes"]
+    assert sum(written.training["images"].values()) == 24 + int(cut[1])
+    # Ten scenes and 24 images, some of which are copies: a part for each photograph.
+    parts = splits.read_split(tmp_path / "mask_detector.split.json")
+    assert 30 <= len(parts) <= 34
 
 
 def figures(output: str) -> list[float]:

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from facemask import facts, training
 from facemask.backend import load_keras
 from facemask.classifier import MaskClassifier
-from facemask.dataset import LabelledImages, Split, load_labelled_images, split_images
+from facemask.dataset import LabelledImages, load_labelled_images
 from facemask.errors import FacemaskError
+from facemask.evaluation import expected_calibration_error
 from facemask.facts import ModelFacts
 from facemask.images import read_image, write_image
+from facemask.stream import batches
 
 
 def tiny_model(classes: int = 2):
@@ -55,29 +58,91 @@ def test_a_base_without_weights_learns_too() -> None:
     assert len(model.trainable_weights) == 52 + 2 * 52 + 4  # and its batch normalization
 
 
-def test_the_same_seed_gives_the_same_curves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "INPUT_SIZE", (8, 8))
-    noise = np.random.default_rng(0)
+@pytest.fixture
+def noise(tmp_path: Path) -> LabelledImages:
+    """Images that say nothing of their classes."""
+    rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(12):
-            image = noise.integers(0, 255, (8, 8, 3), np.uint8)
+            image = rng.integers(0, 255, (8, 8, 3), np.uint8)
             write_image(tmp_path / name / f"{number}.png", image)
-    images = load_labelled_images(tmp_path)
+    return load_labelled_images([tmp_path])
 
+
+def test_the_same_seed_gives_the_same_curves(noise: LabelledImages) -> None:
     def losses(seed: int) -> list[float]:
-        split = split_images(images, 0.25, 0.25, seed)
         training.make_repeatable(seed)
-        settings = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-2, "seed": seed}
-        curves = training.train(tiny_model(), images, split, **settings)
+        stream = batches(noise, np.arange(16), (8, 8), 4, augmentation="face", seed=seed)
+        validation = batches(noise, np.arange(16, 24), (8, 8), 4)
+        curves = training.train(tiny_model(), stream, validation, epochs=2, learning_rate=1e-2)
         return curves["loss"] + curves["val_loss"]
 
     first = losses(1)
     assert len(first) == 4
     assert losses(1) == pytest.approx(first, abs=1e-6)
     assert losses(2) != pytest.approx(first, abs=1e-3)
+
+
+def test_training_ends_early_and_keeps_the_best_weights(noise: LabelledImages) -> None:
+    """What the images are called in training is what they are not called in validation."""
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    turned = batches(replace(noise, labels=1 - noise.labels), np.arange(24), (8, 8), 4)
+    model = tiny_model()
+    curves = training.train(model, stream, turned, epochs=30, learning_rate=0.05)
+    best = int(np.argmin(curves["val_loss"]))
+    assert len(curves["loss"]) == best + 1 + training.PATIENCE < 30
+    assert model.evaluate(turned, verbose=0)[0] == pytest.approx(curves["val_loss"][best], abs=1e-4)
+
+    every = training.train(
+        tiny_model(), stream, turned, epochs=8, learning_rate=0.05, early_stopping=False
+    )
+    assert len(every["loss"]) == 8
+
+
+def test_the_rate_decays_to_nothing(noise: LabelledImages) -> None:
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    model = tiny_model()
+    training.train(model, stream, stream, epochs=2, learning_rate=0.01, decay=True)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-6)
+
+
+def sure_model():
+    """Says 99.99 % of one class or of the other, by the brightness of the image."""
+    keras = load_keras()
+    inputs = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(pooled))
+    model.layers[-1].set_weights([np.array([[5.0, -5.0], [0, 0], [0, 0]]), np.zeros(2)])
+    return model
+
+
+def test_calibration_makes_a_model_as_sure_as_it_is_right(tmp_path: Path) -> None:
+    """A model that is always all but certain, and right of 8 of 10 images."""
+    for name, brightness in (("a", 255), ("b", 0)):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            value = brightness if number < 8 else 255 - brightness
+            write_image(tmp_path / name / f"{number}.png", np.full((8, 8, 3), value, np.uint8))
+    images = load_labelled_images([tmp_path])
+    model, stream = sure_model(), batches(images, np.arange(20), (8, 8), 4)
+    before = training.predict(model, stream)
+    assert expected_calibration_error(images.labels, before) == pytest.approx(0.2, abs=1e-3)
+
+    temperature = training.calibrate(model, stream, images.labels)
+    after = training.predict(model, stream)
+    # Two logits 10 / T apart are 80 to 20 when 10 / T = log 4; but T stays within its limits.
+    assert temperature == pytest.approx(min(10 / np.log(4), training.TEMPERATURES[1]), rel=1e-3)
+    assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
+    assert expected_calibration_error(images.labels, after) < 0.1
+
+
+def test_the_report_names_every_class() -> None:
+    report = training.report(np.array([0, 0, 1]), np.array([0, 1, 1]), ("a", "b", "c"))
+    rows = {line.split()[0]: line.split()[1:] for line in report.splitlines() if line.strip()}
+    assert rows["a"] == ["1.00", "0.50", "0.67", "2"]
+    assert rows["b"] == ["0.50", "1.00", "0.67", "1"]
+    assert rows["c"][-1] == "0"
 
 
 @pytest.mark.parametrize(
@@ -153,16 +218,8 @@ def test_the_plot_shows_as_many_epochs_as_ran(tmp_path: Path, epochs: int) -> No
     assert os.listdir(tmp_path) == ["plot.png"]
 
 
-def test_an_image_that_goes_missing_while_training_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "INPUT_SIZE", (8, 8))
-    gone = LabelledImages(
-        tmp_path, (tmp_path / "gone.png",) * 4, np.array([0, 1, 0, 1]), ("a", "b"), "", ()
-    )
-    split = Split(*(np.arange(4),) * 3)
-    with pytest.raises(FacemaskError, match=r"gone\.png: no such image .it could be read"):
-        training.train(
-            tiny_model(), gone, split,
-            epochs=1, batch_size=2, learning_rate=1e-4, seed=0,
-        )  # fmt: skip
+def test_an_image_that_goes_missing_while_training_is_one_line(noise: LabelledImages) -> None:
+    (noise.paths[0].parent / "5.png").unlink()
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    with pytest.raises(FacemaskError, match=r"5\.png: no such image .it could be read"):
+        training.train(tiny_model(), stream, stream, epochs=1, learning_rate=1e-4)

@@ -1,0 +1,126 @@
+"""Streaming labelled images from disk into training, a batch at a time."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from facemask.augmentation import augment, augment_face
+from facemask.backend import load_keras
+from facemask.dataset import LabelledImages
+from facemask.geometry import FaceBox
+from facemask.images import crop_face, model_input, read_image, resize
+
+# How often a training image whose face is known is shown whole instead: what people hand over is
+# not always cut as the detector cuts.
+WHOLE_IMAGE = 0.3
+
+
+def batches(
+    images: LabelledImages,
+    indices: np.ndarray,
+    size: tuple[int, int],
+    batch_size: int,
+    *,
+    margin: float = 0.0,
+    augmentation: str = "none",
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+) -> Any:
+    """A keras.utils.PyDataset of (inputs, labels) or, given weights, (inputs, labels, weights).
+
+    inputs: (B, height, width, 3) float32 as images.model_input makes them, for size = (height,
+    width), of faces in their boxes grown by margin; labels: (B,) int64; weights: (B,) float32.
+    augmentation: "none" keeps images as they are and in the order of indices; "classic" changes
+    whole images as the tutorial does, "face" as augmentation.augment_face; both shuffle, each
+    epoch anew and the same way for the same seed, whatever the threads do. Memory holds a few
+    batches, however many images.
+    """
+    keras = load_keras()
+    load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
+    shuffles = augmentation != "none"
+
+    class Batches(keras.utils.PyDataset):
+        """Counts epochs, so that each draws its own random numbers."""
+
+        def __init__(self) -> None:
+            super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
+            self._epoch = 0
+            self._order = self._shuffled()
+
+        def _shuffled(self) -> np.ndarray:
+            order = np.arange(len(indices))
+            if shuffles:
+                np.random.default_rng([seed, self._epoch]).shuffle(order)
+            return order
+
+        def __len__(self) -> int:
+            return -(-len(indices) // batch_size)
+
+        def on_epoch_end(self) -> None:
+            self._epoch += 1
+            self._order = self._shuffled()
+
+        def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
+            places = self._order[number * batch_size :][:batch_size]
+            inputs = np.stack(
+                [
+                    load(
+                        images,
+                        int(indices[place]),
+                        size,
+                        margin,
+                        np.random.default_rng([seed, self._epoch, int(place)]),
+                    )
+                    for place in places
+                ]
+            )
+            labels = images.labels[indices[places]]
+            if weights is None:
+                return inputs, labels
+            return inputs, labels, weights[places].astype(np.float32)
+
+    return Batches()
+
+
+def each_input(stream: Any) -> Iterator[np.ndarray]:
+    """The inputs of a stream, one (height, width, 3) array after the other."""
+    for number in range(len(stream)):
+        yield from stream[number][0]
+
+
+def _load(
+    images: LabelledImages,
+    index: int,
+    size: tuple[int, int],
+    margin: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    image, box = read_image(images.paths[index]), images.boxes[index]
+    return model_input(image if box is None else crop_face(image, box, margin), size)
+
+
+def _load_classic(
+    images: LabelledImages,
+    index: int,
+    size: tuple[int, int],
+    margin: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    image = resize(read_image(images.paths[index]), size)
+    return model_input(augment(image, rng), size)
+
+
+def _load_face(
+    images: LabelledImages,
+    index: int,
+    size: tuple[int, int],
+    margin: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    image, box = read_image(images.paths[index]), images.boxes[index]
+    cut_from_scene = images.paths[index] != images.originals[index]
+    if box is None or (not cut_from_scene and rng.random() < WHOLE_IMAGE):
+        box, margin = FaceBox(0, 0, image.shape[1], image.shape[0], 1.0), 0.0
+    return model_input(augment_face(image, box, margin, size, rng), size)
