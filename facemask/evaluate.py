@@ -16,6 +16,7 @@ from facemask.errors import FacemaskError
 from facemask.files import check_writable, find, replacing
 
 if TYPE_CHECKING:
+    from facemask.evaluation import Shares
     from facemask.evaluation_sets import Models, SetResult
     from facemask.pipeline import Detector
 
@@ -71,7 +72,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=whole_number(1),
         default=24,
         metavar="PX",
-        help="width of the annotated faces that are classified in their own boxes (%(default)s)",
+        help="width of the annotated faces that are classified in their own boxes; the figures by"
+        " width are of all (%(default)s)",
     )
     add(
         "-o",
@@ -262,6 +264,15 @@ def set_record(result: "SetResult") -> dict[str, Any]:
 
     record = asdict(replace(result, mistakes={}))
     del record["mistakes"]
+    for name in ("by_width", "by_colour"):
+        shares: Shares = getattr(result, name)
+        record[name] = {
+            group: {
+                model: {"right": share.count, "total": share.total}
+                for model, share in by_model.items()
+            }
+            for group, by_model in shares.items()
+        }
     record["mean_average_precision"] = {
         model: mean_known([*found.values()]) for model, found in result.precisions.items()
     }

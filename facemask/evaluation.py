@@ -61,6 +61,10 @@ class Share:
         return self.count / self.total if self.total else None
 
 
+# How often crops are given their class: by what they have in common, then by model.
+Shares = dict[str, dict[str, Share]]
+
+
 @dataclass(frozen=True)
 class SceneDetections:
     """The annotated faces of a scene, what a detector found there, and which is of which."""
@@ -185,18 +189,23 @@ def match_faces(faces: Sequence[AnnotatedFace], boxes: Sequence[FaceBox]) -> Sce
     return SceneDetections(tuple(faces), tuple(boxes), tuple(matches))
 
 
+def size_name(width: int) -> str:
+    """Which of SIZES a face of so many pixels' width (0 or more) is of."""
+    return next(
+        name
+        for name, (low, high) in SIZES.items()
+        if low <= width and (high is None or width < high)
+    )
+
+
 def finding(scenes: Sequence[SceneDetections], known: Sequence[str]) -> Finding:
     """How many of all annotated faces were found; those of classes that are not known too."""
     faces = [
         (face, index in scene.matches) for scene in scenes for index, face in enumerate(scene.faces)
     ]
     found_of_width = {
-        name: [
-            found
-            for face, found in faces
-            if low <= face.box.width and (high is None or face.box.width < high)
-        ]
-        for name, (low, high) in SIZES.items()
+        name: [found for face, found in faces if size_name(face.box.width) == name]
+        for name in SIZES
     }
     found_of_label = {
         label: [found for face, found in faces if face.label == label]
@@ -291,6 +300,42 @@ def row(
         },
         note=note,
     )
+
+
+def right_by(
+    groups: Sequence[str | None],
+    order: Sequence[str],
+    truth: Sequence[str | None],
+    probabilities: Mapping[str, np.ndarray],
+    class_names: Mapping[str, Sequence[str]],
+) -> Shares:
+    """How often each model gives crops their class, by group; in order, without empty groups.
+
+    groups: of N crops the one of `order` that each is of; None leaves it out, as a truth of None
+    does. truth, probabilities, class_names: as of row.
+    """
+    right = {
+        model: [
+            class_names[model][given] == label
+            for given, label in zip(values.argmax(axis=1), truth, strict=True)
+        ]
+        for model, values in probabilities.items()
+    }
+    groups_of_known = [
+        None if label is None else group for group, label in zip(groups, truth, strict=True)
+    ]
+    members = {
+        name: [index for index, group in enumerate(groups_of_known) if group == name]
+        for name in order
+    }
+    return {
+        name: {
+            model: Share(sum(answers[index] for index in chosen), len(chosen))
+            for model, answers in right.items()
+        }
+        for name, chosen in members.items()
+        if chosen
+    }
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> Agreement:

@@ -1,7 +1,7 @@
 """An evaluation as tables to read, as data, and as pictures."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,21 @@ detector's boxes that are of an annotated face. AP: average precision at that ov
 2010, all points); a box's score is the detector's confidence times the class's probability. All of
 this is of boxes of more than {confidence:g} confidence, so that no AP exceeds the faces found."""
 
+WIDTH_TITLE = """\
+Right by face width: the annotated faces of known classes, of any width, in their own boxes."""
+
+COLOUR_TITLE = """\
+Masked faces right by colour of the mask: the colour is a coarse guess from the pixels, which the
+light changes."""
+
 
 def tables(results: Sequence[SetResult], known: Sequence[str], confidence: float) -> str:
     """The figures as Markdown tables that are aligned to be read as they are, and their notes."""
     parts = [_classes_table(results, known), NOTES]
+    if any(result.by_width for result in results):
+        parts += [WIDTH_TITLE, _width_table(results)]
+    if any(result.by_colour for result in results):
+        parts += [COLOUR_TITLE, _colour_table(results)]
     if any(result.finding for result in results):
         parts += [
             _finding_table(results),
@@ -76,6 +87,41 @@ def _classes_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
         if row.note
     ]
     return "\n".join([_table(head, lines, words=3), "", *notes]).rstrip()
+
+
+def _width_table(results: Sequence[SetResult]) -> str:
+    found = [
+        ([result.name, f"{width} px"], shares)
+        for result in results
+        for width, shares in result.by_width.items()
+    ]
+    return _shares_table(["data", "width"], found)
+
+
+def _colour_table(results: Sequence[SetResult]) -> str:
+    found = [
+        ([result.name, result.rows[0].name, colour], shares)
+        for result in results
+        for colour, shares in result.by_colour.items()
+    ]
+    return _shares_table(["data", "crops", "colour"], found)
+
+
+def _shares_table(
+    head: Sequence[str], found: Sequence[tuple[Sequence[str], Mapping[str, Share]]]
+) -> str:
+    """A line for each group of crops: what it is, then a column for each model."""
+    lines = [
+        [
+            *words,
+            *(
+                f"{share.count / share.total * 100:.1f} ({share.count}/{share.total})"
+                for share in shares.values()
+            ),
+        ]
+        for words, shares in found
+    ]
+    return _table([*head, *found[0][1]], lines, words=len(head))
 
 
 def _finding_table(results: Sequence[SetResult]) -> str:

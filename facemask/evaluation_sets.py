@@ -12,10 +12,21 @@ import numpy as np
 from facemask import evaluation
 from facemask.dataset import Progress, file_digest, no_progress
 from facemask.errors import FacemaskError
-from facemask.evaluation import Finding, Row, SceneDetections, Share, match_faces
+from facemask.evaluation import (
+    SIZES,
+    Finding,
+    Row,
+    SceneDetections,
+    Share,
+    Shares,
+    match_faces,
+    right_by,
+    size_name,
+)
 from facemask.faces import surest_face
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, list_files, read_image, resize
+from facemask.mask_colour import COLOURS, mask_colour
 from facemask.pipeline import Classifier, Detector
 from facemask.scenes import load_scenes
 
@@ -30,6 +41,9 @@ THUMBNAIL_SIDE = 160
 FACES = "faces cropped as at use"
 WHOLE = "whole images"
 DETECTED = "detector's boxes"
+
+# The class whose crops have a mask to tell the colour of.
+MASKED = "with_mask"
 
 Models = Mapping[str, Classifier]  # by name, in the order of the tables
 
@@ -52,6 +66,8 @@ class Answers:
     truth: tuple[str | None, ...]
     probabilities: dict[str, np.ndarray]  # by model, (N, C) float32
     mistakes: dict[str, list[Mistake]]  # by model, the surest first
+    widths: tuple[int, ...]  # of the crops without any margin, pixels
+    colours: tuple[str | None, ...]  # of the masks; None for crops of other classes
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,10 @@ class SetResult:
     problems: tuple[str, ...]  # what was skipped, one line each
     finding: Finding | None = None
     precisions: dict[str, dict[str, float | None]] = field(default_factory=dict)  # model, class
+    # Of scenes: of all annotated faces of known classes, however narrow.
+    by_width: Shares = field(default_factory=dict)
+    # Of the crops of the first row that are masked, by the colour of the mask.
+    by_colour: Shares = field(default_factory=dict)
 
 
 class CropCollector:
@@ -89,6 +109,8 @@ class CropCollector:
         self._crops: dict[float, list[np.ndarray]] = {model.margin: [] for model in models.values()}
         self._bytes = 0
         self._truth: list[str | None] = []
+        self._widths: list[int] = []
+        self._colours: list[str | None] = []
         self._rows: dict[str, list[np.ndarray]] = {
             name: [np.zeros((0, len(model.class_names)), np.float32)]
             for name, model in models.items()
@@ -103,6 +125,9 @@ class CropCollector:
             )
             crops.append(part)
             self._bytes += part.nbytes
+        seen = crop.image if crop.box is None else crop_face(crop.image, crop.box)
+        self._widths.append(seen.shape[1])
+        self._colours.append(mask_colour(seen) if crop.truth == MASKED else None)
         self._waiting.append((crop.truth, crop.name))
         if len(self._waiting) >= BATCH_CROPS or self._bytes >= BATCH_BYTES:
             self._flush()
@@ -111,7 +136,13 @@ class CropCollector:
         if self._waiting:
             self._flush()
         probabilities = {name: np.concatenate(rows) for name, rows in self._rows.items()}
-        return Answers(tuple(self._truth), probabilities, self._mistakes)
+        return Answers(
+            truth=tuple(self._truth),
+            probabilities=probabilities,
+            mistakes=self._mistakes,
+            widths=tuple(self._widths),
+            colours=tuple(self._colours),
+        )
 
     def _flush(self) -> None:
         for name, model in self._models.items():
@@ -182,7 +213,8 @@ def evaluate_folders(
     """Show a folder of class folders to models: whole images and, with a detector, their faces.
 
     A face is the detector's surest box of more than `confidence`; an image without one is used
-    whole. trained_on: by model, sha256 digests of images that are left out.
+    whole. The figures by colour are of the faces or, without a detector, of the whole images.
+    trained_on: by model, sha256 digests of images that are left out.
     Raises FacemaskError for a folder without images of classes that all models know, or of which
     none can be read or none is left.
     """
@@ -217,6 +249,7 @@ def evaluate_folders(
         left_out=left_out,
         left_out_of=share,
         problems=_within(folder, name, problems),
+        by_colour=_by_colour(answers[FACES if detector else WHOLE], models),
     )
 
 
@@ -233,8 +266,9 @@ def evaluate_scenes(
     """Show annotated scenes to models: the annotated faces of at least min_face pixels' width
     and, with a detector, all faces of more than `confidence` that it finds.
 
-    Annotated faces of classes that not all models know are there to be found, but have no right
-    answer. trained_on: by model, sha256 digests of images that are left out.
+    Narrower annotated faces count in by_width alone. Annotated faces of classes that not all
+    models know are there to be found, but have no right answer.
+    trained_on: by model, sha256 digests of images that are left out.
     Raises FacemaskError for a folder without usable scenes, or of which none is left.
     """
     known = common_classes(models)
@@ -242,10 +276,9 @@ def evaluate_scenes(
     problems = list(found.problems)
     scenes = {scene.path: scene for scene in found.scenes}
     paths, left_out, share = _unseen(folder, list(scenes), trained_on)
-    annotated, detected = CropCollector(models), CropCollector(models)
+    annotated, narrow, detected = (CropCollector(models) for _ in range(3))
     detections: list[SceneDetections] = []
     others: Counter[str] = Counter()
-    narrow = 0
     for path in progress(paths, total=len(paths)):
         try:
             image = read_image(path)
@@ -258,10 +291,9 @@ def evaluate_scenes(
         for face in faces:
             if face.label not in known:
                 others[face.label] += 1
-            elif face.box.width < min_face:
-                narrow += 1
-            else:
-                annotated.add(Crop(image, face.box, face.label, _place(path, face.box)))
+                continue
+            collector = narrow if face.box.width < min_face else annotated
+            collector.add(Crop(image, face.box, face.label, _place(path, face.box)))
         for box, match in zip(matched.boxes, matched.matches, strict=True):
             label = None if match is None else faces[match].label
             truth = label if label in known else None
@@ -274,7 +306,8 @@ def evaluate_scenes(
         )
     boxes = f"annotated boxes >= {min_face} px"
     answers = {boxes: annotated.finish()}
-    notes = {boxes: f"{narrow} narrower faces are not among them"}
+    all_widths = (answers[boxes], narrow.finish())
+    notes = {boxes: f"{len(all_widths[1].truth)} narrower faces are not among them"}
     if detector:
         answers[DETECTED] = detected.finish()
         truth = answers[DETECTED].truth
@@ -298,6 +331,8 @@ def evaluate_scenes(
             for model, classifier in models.items()
             if detector
         },
+        by_width=_by_width(all_widths, models),
+        by_colour=_by_colour(answers[boxes], models),
     )
 
 
@@ -364,8 +399,27 @@ def _check_any(folder: Path, images: int, problems: Sequence[str]) -> None:
 
 
 def _row(name: str, answers: Answers, models: Models, note: str) -> Row:
-    class_names = {model: classifier.class_names for model, classifier in models.items()}
-    return evaluation.row(name, answers.truth, answers.probabilities, class_names, note)
+    return evaluation.row(name, answers.truth, answers.probabilities, _class_names(models), note)
+
+
+def _by_width(parts: Sequence[Answers], models: Models) -> Shares:
+    return right_by(
+        [size_name(width) for part in parts for width in part.widths],
+        list(SIZES),
+        [label for part in parts for label in part.truth],
+        {model: np.concatenate([part.probabilities[model] for part in parts]) for model in models},
+        _class_names(models),
+    )
+
+
+def _by_colour(answers: Answers, models: Models) -> Shares:
+    return right_by(
+        answers.colours, COLOURS, answers.truth, answers.probabilities, _class_names(models)
+    )
+
+
+def _class_names(models: Models) -> dict[str, tuple[str, ...]]:
+    return {model: classifier.class_names for model, classifier in models.items()}
 
 
 def _place(path: Path, box: FaceBox) -> str:

@@ -387,6 +387,78 @@ def test_scenes_without_the_detector(scenes: Path, monkeypatch: pytest.MonkeyPat
     assert (found["finding"], found["precisions"]) == (None, {})
 
 
+# --- by width and by colour ---
+
+
+def test_right_by_width_is_of_all_annotated_faces(scenes: Path) -> None:
+    """The masked face is 20 pixels wide, narrower than --min-face; the bare one 30."""
+    found = evaluated(
+        "--model", "mask_detector.keras", "other.keras", "--scenes", "street"
+    )["sets"][0]  # fmt: skip
+    one = {
+        "mask_detector.keras": {"right": 1, "total": 1},
+        "other.keras": {"right": 0, "total": 1},
+    }
+    assert found["by_width"] == {"16-23": one, "24-31": one}
+    assert ["data", "width", "mask_detector.keras", "other.keras"] in table_cells()
+    assert ["street", "16-23 px", "100.0 (1/1)", "0.0 (0/1)"] in table_cells()
+    assert found["by_colour"] == {}  # of the wider faces none is masked
+    assert "colour of the mask" not in Path("evaluation/table.md").read_text()
+
+
+def test_faces_that_are_too_narrow_change_no_other_figure(scenes: Path) -> None:
+    """A masked face of 8 pixels, dark, which the model takes for a bare one."""
+    before = evaluated("--scenes", "street")["sets"][0]
+    annotate(
+        scenes / "street" / "annotations" / "b.xml",
+        ("scarf", FACE),
+        ("without_mask", FaceBox(40, 10, 70, 40, 1.0)),
+        ("with_mask", FaceBox(50, 50, 58, 58, 1.0)),
+    )
+    after = evaluated("--scenes", "street")["sets"][0]
+    assert after["by_width"]["<16"] == {"mask_detector.keras": {"right": 0, "total": 1}}
+    assert after["rows"][0]["figures"] == before["rows"][0]["figures"]
+    assert after["rows"][0]["note"] == "2 narrower faces are not among them"
+    sheets = [name for name in Path("evaluation").iterdir() if name.name.endswith("mistakes.png")]
+    assert sheets == []
+
+
+def test_right_by_colour_in_scenes(scenes: Path) -> None:
+    found = evaluated("--scenes", "street", "--min-face", "20")["sets"][0]
+    assert found["by_colour"] == {"white": {"mask_detector.keras": {"right": 1, "total": 1}}}
+    line = ["street", "annotated boxes >= 20 px", "white", "100.0 (1/1)"]
+    assert line in table_cells()
+
+
+def test_right_by_colour_is_of_faces(photos: Path) -> None:
+    """One mask is bright and taken for one; the other is dark and not; bare faces do not count."""
+    found = evaluated("--dataset", "photos")["sets"][0]
+    assert found["by_colour"] == {
+        "white": {"mask_detector.keras": {"right": 1, "total": 1}},
+        "black": {"mask_detector.keras": {"right": 0, "total": 1}},
+    }
+    assert found["by_width"] == {}
+    assert ["photos", "faces cropped as at use", "black", "0.0 (0/1)"] in table_cells()
+    assert "Right by face width" not in Path("evaluation/table.md").read_text()
+
+
+def test_right_by_colour_without_the_detector(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dark face is in a bright image, of which the lower middle is looked at."""
+    monkeypatch.setattr(evaluate, "FACE", "nowhere")
+    assert evaluate.main(["--dataset", "photos"]) == 0
+    found = json.loads(Path("evaluation/evaluation.json").read_text())["sets"][0]
+    assert found["by_colour"] == {"white": {"mask_detector.keras": {"right": 2, "total": 2}}}
+    assert ["photos", "whole images", "white", "100.0 (2/2)"] in table_cells()
+
+
+def test_the_colour_is_looked_for_without_the_models_margin(photos: Path) -> None:
+    """The second model sees a bright image around the dark face; the mask is dark all the same."""
+    found = evaluated("--model", "other.keras", "--dataset", "photos")["sets"][0]
+    assert found["by_colour"]["black"] == {"other.keras": {"right": 0, "total": 1}}
+
+
 # --- what is written ---
 
 
@@ -585,3 +657,8 @@ def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
     assert scenes["images"] == 4
     assert scenes["finding"]["recall"]["total"] > 4
     assert scenes["rows"][0]["figures"]["mask_detector.keras"]["accuracy"] > 0.5
+    by_colour = [share["mask_detector.keras"] for share in photos["by_colour"].values()]
+    assert sum(share["total"] for share in by_colour) == 6
+    assert sum(share["right"] for share in by_colour) >= 5
+    by_width = [share["mask_detector.keras"] for share in scenes["by_width"].values()]
+    assert sum(share["total"] for share in by_width) == scenes["finding"]["recall"]["total"]

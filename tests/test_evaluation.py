@@ -143,6 +143,39 @@ def test_finding() -> None:
     assert Share(0, 0).fraction is None
 
 
+# --- which crops are right ---
+
+
+def test_right_by_group_and_model() -> None:
+    """The first model is right on the first and the last crop, the second, reversed, on the second.
+
+    Crops of no group or of no class count nowhere.
+    """
+    truth = [MASKED, MASKED, BARE, None, BARE]
+    groups = ["near", "far", None, "far", "far"]
+    values = rows(0.9, 0.1, 0.1, 0.1, 0.2)
+    found = evaluation.right_by(
+        groups, ["far", "none", "near"], truth,
+        {"a": values, "b": values}, {"a": NAMES, "b": (BARE, MASKED)},
+    )  # fmt: skip
+    assert found == {
+        "far": {"a": Share(1, 2), "b": Share(1, 2)},
+        "near": {"a": Share(1, 1), "b": Share(0, 1)},
+    }
+    assert list(found) == ["far", "near"]
+
+
+def test_right_by_group_of_nothing() -> None:
+    assert evaluation.right_by([], ["near"], [], {"a": rows()}, {"a": NAMES}) == {}
+
+
+@pytest.mark.parametrize(
+    ("width", "name"), [(1, "<16"), (15, "<16"), (16, "16-23"), (59, "32-59"), (60, ">=60")]
+)
+def test_size_name(width: int, name: str) -> None:
+    assert evaluation.size_name(width) == name
+
+
 # --- average precision ---
 
 
