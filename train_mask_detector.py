@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # the images while training in facemask/augmentation.py.
 EPOCHS = 20  # of the head; the tutorial's
 FINE_TUNE_EPOCHS = 0
+VIEWS = 3  # augmented views of each image that the head is trained on, beside itself
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-4  # of the head; the tutorial's
 FINE_TUNE_RATE = 2e-4  # of the whole network; falls to zero along a cosine
@@ -49,8 +50,8 @@ CALIBRATION_IMAGES = 200
 MOST_SKIPPED_SHOWN = 10
 # What a model file tells of its training; no path, which would tell of the machine.
 SETTINGS = (
-    "classic", "split", "crop_faces", "margin", "epochs", "fine_tune_epochs", "batch_size",
-    "learning_rate", "fine_tune_rate", "test_size", "seed", "quantize",
+    "classic", "split", "crop_faces", "margin", "feature_cache", "epochs", "fine_tune_epochs",
+    "batch_size", "learning_rate", "fine_tune_rate", "test_size", "seed", "quantize",
 )  # fmt: skip
 
 
@@ -127,7 +128,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--fine-tune-epochs",
         type=whole_number(0),
         default=FINE_TUNE_EPOCHS,
-        help="further epochs, at most, in which all of MobileNetV2 learns (%(default)s)",
+        help="further epochs, in which all of MobileNetV2 learns (%(default)s)",
+    )
+    add(
+        "--feature-cache",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train the head on features of the images and of some augmented views, computed"
+        " once (the default), instead of anew in each epoch as the tutorial does",
     )
     add(
         "--batch-size", type=whole_number(1), default=BATCH_SIZE, help="images a step (%(default)s)"
@@ -264,28 +272,36 @@ def fit(
     stream: Callable[..., Any],
 ) -> dict[str, list[float]]:
     """Train the head and, where asked for, all of the network; the curves of both."""
+    from tqdm import tqdm
+
     from facemask import training
     from facemask.dataset import balanced_weights
+    from facemask.features import cached_head
 
-    train_batches = stream(
-        split.train,
-        augmentation="classic" if args.classic else "face",
-        seed=args.seed,
-        weights=None if args.classic else balanced_weights(images, split.train),
-    )
-    train = partial(
-        training.train,
-        model,
-        train_batches,
-        stream(split.validation),
-        early_stopping=not args.classic,
-    )
+    weights = None if args.classic else balanced_weights(images, split.train)
+    augmentation = "classic" if args.classic else "face"
+    augmented = partial(stream, split.train, augmentation=augmentation, weights=weights)
+    network = model, augmented(seed=args.seed), stream(split.validation)
+    train = partial(training.train, early_stopping=not args.classic)
+    # A base without weights learns with the head, so that nothing of it can be computed ahead.
+    if args.feature_cache and not args.classic and args.weights != "none":
+        info("computing features...")
+        views = [stream(split.train, weights=weights)]
+        views += [augmented(seed=args.seed + view) for view in range(VIEWS)]
+        progress = partial(tqdm, disable=None, unit=" batches")
+        head = cached_head(
+            model, views, stream(split.validation), args.batch_size, args.seed, progress
+        )
+    else:
+        head = network
     info("training head...")
-    history = train(epochs=args.epochs, learning_rate=args.learning_rate)
+    history = train(*head, epochs=args.epochs, learning_rate=args.learning_rate)
     if args.fine_tune_epochs:
         info("fine-tuning...")
         training.unfreeze(model)
-        more = train(epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True)
+        more = train(
+            *network, epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True
+        )
         history = {name: curve + more[name] for name, curve in history.items()}
     return history
 

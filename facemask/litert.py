@@ -50,8 +50,11 @@ class LiteRTModel:
         self.input_shape, self.output_shape = _shape(takes[0]), _shape(gives[0])
 
     @classmethod
-    def load(cls, path: Path) -> "LiteRTModel":
-        """Load a `.tflite` file. Raises FacemaskError for one that LiteRT can't use."""
+    def load(cls, path: Path, threads: int | None = None) -> "LiteRTModel":
+        """Load a `.tflite` file, to run on so many threads; by default, on one for each core.
+
+        Raises FacemaskError for a file that LiteRT can't use.
+        """
         try:
             interpreter_class = load_interpreter()
         except ImportError as error:
@@ -65,7 +68,8 @@ class LiteRTModel:
             raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
         try:
             interpreter = interpreter_class(
-                model_content=content, num_threads=min(MAX_THREADS, os.cpu_count() or 1)
+                model_content=content,
+                num_threads=threads or min(MAX_THREADS, os.cpu_count() or 1),
             )
         except (ValueError, RuntimeError) as error:
             raise _refusal(path, error) from error

@@ -110,12 +110,14 @@ def train(
     learning_rate: float,
     decay: bool = False,
     early_stopping: bool = True,
+    quiet: bool = False,
 ) -> dict[str, list[float]]:
-    """Train what is trainable of the model, with Keras's progress bars.
+    """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
-    training, validation: as stream.batches makes them. decay: whether the learning rate falls to
-    zero along a cosine. early_stopping: end when the validation loss no longer falls, and keep
-    the weights of the epoch where it was least.
+    training, validation: as stream.batches makes them. early_stopping: end when the validation
+    loss no longer falls, and keep the weights of the epoch where it was least. decay: let the
+    learning rate fall to zero along a cosine; then the best epochs come last, so that nothing ends
+    early, but the best weights are kept all the same.
     Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
     Raises FacemaskError when an image can't be read any more.
     """
@@ -127,7 +129,8 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    best = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+    patience = epochs if decay else PATIENCE
+    best = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
     with _image_errors():
         history = model.fit(
             training,
@@ -135,6 +138,7 @@ def train(
             epochs=epochs,
             shuffle=False,  # the stream shuffles
             callbacks=[best] if early_stopping else [],
+            verbose=0 if quiet else "auto",
         )
     return {name: [float(value) for value in curve] for name, curve in history.history.items()}
 

@@ -1,0 +1,163 @@
+"""What a frozen base makes of the images: computed once, instead of anew in each epoch.
+
+The base takes nearly all the time of a step, and while only the head learns it gives the same
+numbers again and again. So it is run once over the images as they are and over a few augmented
+views of each, on LiteRT, where that can be imported, which is several times as fast as TensorFlow.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask.backend import load_keras
+from facemask.dataset import Progress, no_progress
+from facemask.export import export_tflite
+from facemask.facts import ModelFacts
+from facemask.litert import LiteRTModel, load_interpreter
+
+Run = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), float32
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images, in the order of a stream; several views of an image are several rows."""
+
+    values: np.ndarray  # (N, F) float16: half the memory, and finer than the noise of training
+    labels: np.ndarray  # (N,) int64
+    weights: np.ndarray | None  # (N,) float32
+
+
+def cached_head(
+    model: Any,
+    views: Sequence[Any],
+    validation: Any,
+    batch_size: int,
+    seed: int,
+    progress: Progress = no_progress,
+) -> tuple[Any, Any, Any]:
+    """What to train in place of a classifier with a frozen base: its head, on features.
+
+    views: streams of the training images, as stream.batches makes them, each of which shows all
+    images in its own way; validation: the stream of the validation images. progress: wraps the
+    iterable of their batches, whose number it gets as `total` (tqdm, say).
+    Returns the head, which shares its layers with the model, and the two keras.utils.PyDatasets
+    of features for it. Raises FacemaskError when an image can't be read any more.
+    """
+    frozen, head = split_model(model)
+    *seen, unseen = compute_features(frozen, [*views, validation], progress)
+    training = feature_batches(stack(seen), batch_size, seed)
+    return head, training, feature_batches(unseen, batch_size)
+
+
+def split_model(model: Any) -> tuple[Any, Any]:
+    """A classifier's frozen part, up to global average pooling, and its head.
+
+    Both are Keras models that share the layers of the classifier: (N, height, width, 3) to (N, F),
+    and (N, F) to (N, C). Training the head trains the classifier.
+    """
+    keras = load_keras()
+    kinds = [type(layer) for layer in model.layers]
+    pooling = kinds.index(keras.layers.GlobalAveragePooling2D)
+    features = model.layers[pooling].output
+    outputs = inputs = keras.Input(features.shape[1:])
+    for layer in model.layers[pooling + 1 :]:
+        outputs = layer(outputs)
+    return keras.Model(model.input, features), keras.Model(inputs, outputs)
+
+
+def compute_features(
+    frozen: Any, streams: Sequence[Any], progress: Progress = no_progress
+) -> list[Features]:
+    """The features of each stream of batches, as stream.batches makes them.
+
+    frozen: the first of split_model's two. progress: wraps the iterable of batches, whose number
+    it gets as `total` (tqdm, say).
+    Raises FacemaskError when an image can't be read any more.
+    """
+    jobs = [(stream, number) for stream in streams for number in range(len(stream))]
+    with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
+        make_run = _runner(frozen, Path(folder))
+        of_thread = threading.local()
+
+        # A worker reads a batch and runs it, on a network of its own: no core waits for another.
+        def work(job: tuple[Any, int]) -> tuple[np.ndarray, ...]:
+            if not hasattr(of_thread, "run"):
+                of_thread.run = make_run()
+            stream, number = job
+            inputs, *rest = stream[number]
+            return of_thread.run(inputs).astype(np.float16), *rest
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            done = list(progress(pool.map(work, jobs), total=len(jobs)))
+    ends = np.cumsum([len(stream) for stream in streams])
+    return [
+        _joined(done[end - len(stream) : end]) for stream, end in zip(streams, ends, strict=True)
+    ]
+
+
+def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
+    """What makes a worker its network: LiteRT's of one thread or, without LiteRT, Keras's."""
+    try:
+        load_interpreter()
+    except ImportError:
+        return lambda: lambda inputs: np.asarray(frozen(inputs, training=False))
+    path, size = folder / "frozen.tflite", frozen.input_shape[1:3]
+    export_tflite(path, frozen, ModelFacts(input_size=size))
+
+    def load() -> Run:
+        model = LiteRTModel.load(path, threads=1)
+        model.prepare(size)
+        return model
+
+    return load
+
+
+def _joined(batches: list[tuple[np.ndarray, ...]]) -> Features:
+    values, labels, *weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return Features(values, labels, weights[0] if weights else None)
+
+
+def stack(parts: Sequence[Features]) -> Features:
+    """Several views' features as one set."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Features(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )
+
+
+def feature_batches(features: Features, batch_size: int, seed: int | None = None) -> Any:
+    """A keras.utils.PyDataset of features, labels and, where there are any, weights.
+
+    With a seed they are shuffled, each epoch anew and the same way for the same seed.
+    """
+    keras = load_keras()
+
+    class FeatureBatches(keras.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self._rng = np.random.default_rng(seed)
+            self._order = np.arange(len(features.labels))
+            self.on_epoch_end()
+
+        def __len__(self) -> int:
+            return -(-len(self._order) // batch_size)
+
+        def on_epoch_end(self) -> None:
+            if seed is not None:
+                self._rng.shuffle(self._order)
+
+        def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
+            rows = self._order[number * batch_size :][:batch_size]
+            parts = features.values[rows].astype(np.float32), features.labels[rows]
+            return parts if features.weights is None else (*parts, features.weights[rows])
+
+    return FeatureBatches()
