@@ -8,8 +8,12 @@ the next image, and q ends the run.
 """
 
 import argparse
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facemask.console import (
     ArgumentParser,
@@ -24,9 +28,14 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
 
 if TYPE_CHECKING:
-    from facemask.pipeline import Classifier, Detector
+    import numpy as np
+
+    from facemask.inputs import ImageJob
+    from facemask.networks import Networks
+    from facemask.timings import Timings
 
 WINDOW = "Output"
+MANY = 10  # more images than this get a progress bar
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -53,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask import display, inputs, results
+    from facemask.ahead import in_order
     from facemask.classifier import check_model_file
     from facemask.downloads import ensure_face_detector
-    from facemask.drawing import draw_detections, label_text
-    from facemask.images import read_image, write_image
-    from facemask.pipeline import detect_masks
+    from facemask.networks import Networks, side_by_side
+    from facemask.timings import NO_TIMINGS, Timings
 
     face, model = find(args.face), find(args.model)
     jobs, passed_over = inputs.find_images(args.image)
@@ -79,50 +88,97 @@ def main(argv: list[str] | None = None) -> int:
     if face.resolve() == PROJECT / "face_detector":
         ensure_face_detector(face, info)
 
-    networks = None
-    records = []
-    failed = 0
+    timings = Timings() if args.timings else NO_TIMINGS
+    networks = Networks(face, model, info)
+    failed = number = 0
     try:
-        for job in jobs:
-            try:
-                image = read_image(job.path)
-            except FacemaskError as problem:
-                error(str(problem))
-                records.append(results.error_record(job.name, str(problem)))
-                failed += 1
-                continue
-            networks = networks or load_networks(face, model)
-            detections = detect_masks(image, *networks, args.confidence, args.uncertain)
-            records.append(results.image_record(job.name, image, detections))
-            found = ", ".join(map(label_text, detections)) or "no face"
-            info(f"{job.name}: {found}")
-            if not (job.output or show):
-                continue
-            annotated = draw_detections(image, detections)
-            if job.output:
-                write_image(job.output, annotated)
-                info(f"wrote {job.output}")
-            if show and display.show_until_key(WINDOW, annotated) == "q":
-                break
-    finally:  # also what an interrupted run has found is kept
-        if args.json:
-            results.write_json(args.json, records)
-        if args.csv:
-            results.write_csv(args.csv, records)
+        with ExitStack() as stack:
+            # Files of records are finished last, and also by Ctrl-C: what was found is kept.
+            files = [stack.enter_context(results.JSONList(args.json))] if args.json else []
+            files += [stack.enter_context(results.CSVTable(args.csv))] if args.csv else []
+            # A window is shown image by image; otherwise images are worked on side by side.
+            workers = stack.enter_context(side_by_side(wanted=len(jobs) > 1 and not show))
+            label = partial(label_image, networks=networks, args=args, show=show, timings=timings)
+            labelled = stack.enter_context(closing(in_order(label, jobs, workers, workers + 2)))
+            for one in with_progress(labelled, len(jobs)):
+                number += 1
+                for file in files:
+                    file.write(one.record)
+                if one.problem:
+                    error(one.problem)
+                    failed += 1
+                    continue
+                info(f"{one.job.name}: {one.found}")
+                if one.job.output:
+                    info(f"wrote {one.job.output}")
+                if one.picture is None:
+                    continue
+                if display.show_until_key(WINDOW, one.picture) == "q":
+                    break
+    finally:
+        if args.timings:
+            for line in timings.table(number, "image"):
+                info(line)
     return 1 if failed else 0
 
 
-def load_networks(face: Path, model: Path) -> "tuple[Detector, Classifier]":
-    """Both networks, loaded only once there is an image to show them."""
-    from facemask.classifier import MaskClassifier, prefer_twin
-    from facemask.detector import FaceDetector
+@dataclass(frozen=True)
+class Labelled:
+    """What became of an image: its record and either the problem with it or what was found."""
 
-    info("loading face detector model...")
-    detector = FaceDetector.load(face)
-    info("loading face mask detector model...")
-    classifier = MaskClassifier.load(prefer_twin(model, info))
-    info("computing face detections...")
-    return detector, classifier
+    job: "ImageJob"
+    record: dict[str, Any]
+    problem: str = ""
+    found: str = ""
+    picture: "np.ndarray | None" = None  # annotated, where it is to be shown
+
+
+def label_image(
+    job: "ImageJob",
+    networks: "Networks",
+    args: argparse.Namespace,
+    show: bool,
+    timings: "Timings",
+) -> Labelled:
+    """Read, label and write one image; several threads may do that side by side.
+
+    The networks are loaded only once there is an image to show them.
+    """
+    from facemask.drawing import draw_detections, label_text
+    from facemask.images import read_image, write_image
+    from facemask.pipeline import detect_masks
+    from facemask.results import error_record, image_record
+
+    try:
+        with timings.stage("read"):
+            image = read_image(job.path)
+    except FacemaskError as problem:
+        return Labelled(job, error_record(job.name, str(problem)), problem=str(problem))
+    if networks.load():
+        info("computing face detections...")
+    with networks.borrowed() as pair:
+        detections = detect_masks(image, *pair, args.confidence, args.uncertain, timings)
+    if job.output or show:
+        with timings.stage("draw"):
+            draw_detections(image, detections, in_place=True)
+    if job.output:
+        with timings.stage("write"):
+            write_image(job.output, image)
+    return Labelled(
+        job,
+        image_record(job.name, image, detections),
+        found=", ".join(map(label_text, detections)) or "no face",
+        picture=image if show else None,
+    )
+
+
+def with_progress(labelled: Iterable[Labelled], total: int) -> Iterable[Labelled]:
+    """The images and, where there are many and a terminal to show it on, a progress bar."""
+    if total <= MANY:
+        return labelled
+    from tqdm import tqdm
+
+    return tqdm(labelled, total=total, unit=" images", disable=None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ so does Ctrl-C.
 """
 
 import argparse
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from typing import TYPE_CHECKING
 
 from facemask.console import (
     ArgumentParser,
@@ -21,7 +22,15 @@ from facemask.console import (
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facemask.pipeline import MaskDetection
+
+    TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
+
 WINDOW = "Frame"
+READ_AHEAD = 2  # frames of a file
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -58,12 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     from imutils.video import FPS
 
     from facemask import display
-    from facemask.classifier import MaskClassifier, check_model_file, prefer_twin
-    from facemask.detector import FaceDetector
+    from facemask.ahead import in_order, read_ahead
+    from facemask.classifier import check_model_file
     from facemask.downloads import ensure_face_detector
     from facemask.drawing import draw_detections
+    from facemask.networks import Networks, side_by_side
     from facemask.pipeline import detect_masks
     from facemask.results import JSONLines, frame_record
+    from facemask.timings import NO_TIMINGS, Timings
     from facemask.video import VideoSource, VideoWriter
 
     face, model = find(args.face), find(args.model)
@@ -78,35 +89,56 @@ def main(argv: list[str] | None = None) -> int:
         show = not args.no_display and display.can_show_windows()
         if not (show or args.no_display):
             warn("no display to open a window on; Ctrl-C ends the run")
-        info("loading face detector model...")
-        detector = FaceDetector.load(face)
-        info("loading face mask detector model...")
-        classifier = MaskClassifier.load(prefer_twin(model, info))
+        networks = Networks(face, model, info)
+        networks.load()
 
         info("starting video stream...")
         writer = stack.enter_context(VideoWriter(args.output, source.fps)) if args.output else None
         lines = stack.enter_context(JSONLines(args.json)) if args.json else None
-        number = 0
+        timings = Timings() if args.timings else NO_TIMINGS
+
+        def label(frame: "TimedFrame") -> "tuple[TimedFrame, list[MaskDetection]]":
+            """Find the faces of a frame and draw on it; several threads may do that at once."""
+            with networks.borrowed() as pair:
+                found = detect_masks(frame[1], *pair, args.confidence, args.uncertain, timings)
+            if writer or show:
+                with timings.stage("draw"):
+                    draw_detections(frame[1], found, in_place=True)
+            return frame, found
+
+        # Of a file, the frames to come are read and labelled while one is written and shown. What
+        # a camera sees is labelled at once, and shown before the next frame is taken.
+        workers = stack.enter_context(side_by_side(wanted=source.is_file))
+        frames = timings.taking("read", source.frames())
+        if workers > 1:
+            frames = stack.enter_context(closing(read_ahead(frames, READ_AHEAD)))
+        labelled = stack.enter_context(closing(in_order(label, frames, workers, workers + 2)))
+        number, to_the_end = 0, False
         fps = FPS().start()
         with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
-            for number, (time_s, frame) in enumerate(source.frames(), start=1):
-                detections = detect_masks(
-                    frame, detector, classifier, args.confidence, args.uncertain
-                )
-                annotated = draw_detections(frame, detections)
-                if writer:
-                    writer.write(annotated, time_s)
-                if lines:
-                    lines.write(frame_record(number - 1, time_s, frame, detections))
+            for number, ((time_s, frame), detections) in enumerate(labelled, start=1):
+                with timings.stage("write"):
+                    if writer:
+                        writer.write(frame, time_s)
+                    if lines:
+                        lines.write(frame_record(number - 1, time_s, frame, detections))
                 fps.update()
-                if show and not display.show_frame(WINDOW, annotated):
-                    break
+                if show:
+                    with timings.stage("show"):
+                        go_on = display.show_frame(WINDOW, frame)
+                    if not go_on:
+                        break
+            else:
+                to_the_end = True
         fps.stop()
-    if source.cut_short(number):
+    if to_the_end and source.cut_short(number):
         warn(
             f"{source.name}: ended after {number} of the {source.frame_count} frames it should have"
         )
     info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
+    if args.timings:
+        for line in timings.table(number, "frame"):
+            info(line)
     return 0
 
 

@@ -8,22 +8,32 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from facemask.errors import FacemaskError
 
 
 def info(message: str) -> None:
-    print(f"[INFO] {message}", flush=True)
+    _say(f"[INFO] {message}", sys.stdout)
 
 
 def warn(message: str) -> None:
-    print(f"[WARN] {message}", file=sys.stderr, flush=True)
+    _say(f"[WARN] {message}", sys.stderr)
 
 
 def error(message: str) -> None:
     """One line on standard error, whatever line breaks a library put into its message."""
-    print(f"[ERROR] {' '.join(message.split())}", file=sys.stderr, flush=True)
+    _say(f"[ERROR] {' '.join(message.split())}", sys.stderr)
+
+
+def _say(line: str, file: TextIO) -> None:
+    if "tqdm" in sys.modules:  # a progress bar may be shown, which has to make room for the line
+        from tqdm import tqdm
+
+        tqdm.write(line, file=file)
+        file.flush()
+    else:
+        print(line, file=file, flush=True)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -116,6 +126,9 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="P",
         help="faces whose best class has less probability than this are labelled uncertain (off)",
+    )
+    parser.add_argument(
+        "--timings", action="store_true", help="say at the end how long each stage took"
     )
 
 

@@ -26,13 +26,16 @@ def label_text(detection: MaskDetection) -> str:
     return f"{text}: {detection.probability * 100:.2f}%"
 
 
-def draw_detections(image: np.ndarray, detections: Sequence[MaskDetection]) -> np.ndarray:
+def draw_detections(
+    image: np.ndarray, detections: Sequence[MaskDetection], *, in_place: bool = False
+) -> np.ndarray:
     """A copy of the image (H, W, 3) uint8, BGR, with a box and a label for each detection.
 
     Line width and letters grow with the image, letters shrink beside small faces (but stay
-    legible), and a label stays inside the image.
+    legible), and a label stays inside the image. in_place: draw on the image itself, and return
+    it; a copy of 3840x2160 pixels takes 2 ms and 25 MB.
     """
-    drawn = image.copy()
+    drawn = image if in_place else image.copy()
     # The least sure first, so that the surest lie on top where faces overlap.
     for detection in reversed(detections):
         _draw(drawn, detection)

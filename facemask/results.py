@@ -2,16 +2,15 @@
 
 import csv
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import numpy as np
 
 from facemask.errors import FacemaskError
-from facemask.files import reason, replacing
+from facemask.files import beside, reason, replacing
 from facemask.pipeline import MaskDetection
 
 CSV_COLUMNS: tuple[str, ...] = (
@@ -60,30 +59,86 @@ def frame_record(
     }
 
 
-def write_json(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
-    """A list with one object for each image. Raises FacemaskError when it can't be written."""
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
-        file.write(f"[\n{lines}\n]\n" if lines else "[]\n")
+class RecordFile:
+    """A file of one record an image, written as the records come.
 
-
-def write_csv(path: str | os.PathLike[str], records: Iterable[dict[str, Any]]) -> None:
-    """A row for each face; an image without faces, or with an error, has one row with no face.
-
-    Raises FacemaskError when it can't be written.
+    A context manager. The file grows beside its place and takes it when the block ends, also by
+    an error or Ctrl-C: what such a run has found is kept, whole. A run that ends in an error
+    before its first record, and a file that could not be written, leave what stood there.
+    Raises FacemaskError when the file can't be written.
     """
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS)
-        writer.writeheader()
-        for record in records:
-            image = {key: value for key, value in record.items() if key != "faces"}
-            for number, face in enumerate(record["faces"]):
-                x1, y1, x2, y2 = face["box"]
-                box = {"face": number, "x1": x1, "y1": y1, "x2": x2, "y2": y2}
-                rest = {key: value for key, value in face.items() if key != "box"}
-                writer.writerow({**image, **box, **rest})
-            if not record["faces"]:
-                writer.writerow(image)
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._part = beside(path)
+        self._count = 0
+        self._whole = True
+        try:
+            self._file = self._part.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
+        self.begin(self._file)
+
+    def begin(self, file: TextIO) -> None:
+        """Write what stands before the first record."""
+
+    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
+        """Write a record; numbers count from 0."""
+        raise NotImplementedError
+
+    def end(self, file: TextIO, count: int) -> None:
+        """Write what stands behind the last of so many records."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        try:
+            self.add(self._file, record, self._count)
+        except OSError as error:
+            self._whole = False
+            raise FacemaskError(f"{self._path}: can't be written: {reason(error)}") from error
+        self._count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._whole or (kind and not self._count):
+            with suppress(OSError):
+                self._file.close()
+            self._part.unlink(missing_ok=True)
+            return
+        with replacing(self._path), self._file:  # replacing's temporary file is the one that grew
+            self.end(self._file, self._count)
+
+
+class JSONList(RecordFile):
+    """A JSON list with one object for each image."""
+
+    def begin(self, file: TextIO) -> None:
+        file.write("[")
+
+    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
+        file.write((",\n" if number else "\n") + json.dumps(record, ensure_ascii=False))
+
+    def end(self, file: TextIO, count: int) -> None:
+        file.write("\n]\n" if count else "]\n")
+
+
+class CSVTable(RecordFile):
+    """A row for each face; an image without faces, or with an error, has one row with no face."""
+
+    def begin(self, file: TextIO) -> None:
+        self._writer = csv.DictWriter(file, CSV_COLUMNS)
+        self._writer.writeheader()
+
+    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
+        image = {key: value for key, value in record.items() if key != "faces"}
+        for face_number, face in enumerate(record["faces"]):
+            x1, y1, x2, y2 = face["box"]
+            box = {"face": face_number, "x1": x1, "y1": y1, "x2": x2, "y2": y2}
+            rest = {key: value for key, value in face.items() if key != "box"}
+            self._writer.writerow({**image, **box, **rest})
+        if not record["faces"]:
+            self._writer.writerow(image)
 
 
 class JSONLines:

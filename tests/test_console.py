@@ -1,9 +1,11 @@
 import argparse
 import os
 import signal
+import sys
 import time
 
 import pytest
+from tqdm import tqdm
 
 from facemask import console
 from facemask.errors import FacemaskError
@@ -109,3 +111,13 @@ def test_argument_types_take(kind, good: str, value: float) -> None:
 def test_argument_types_refuse(kind, bad: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected .* found"):
         kind(bad)
+
+
+def test_messages_make_room_for_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with tqdm(total=2, file=sys.stderr, disable=False) as bar:
+        bar.update()
+        console.info("found one")
+        console.error("not the\nother")
+    said = capsys.readouterr()
+    assert said.out == "[INFO] found one\n"
+    assert "\r[ERROR] not the other\n" in said.err

@@ -56,6 +56,13 @@ def test_the_image_itself_is_left_alone() -> None:
     assert image.max() == 0
 
 
+def test_in_place_the_image_itself_is_drawn_on() -> None:
+    image, found = np.zeros((100, 100, 3), np.uint8), [detection(10, 10, 90, 90)]
+    copy = draw_detections(image, found)
+    assert draw_detections(image, found, in_place=True) is image
+    assert np.array_equal(image, copy)
+
+
 def letters(drawn: np.ndarray, face: FaceBox) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns that the label's green covers, the box itself blanked out."""
     green = (drawn[..., 1] > 200) & (drawn[..., 2] < 50)

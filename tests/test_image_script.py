@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import detect_mask_image
-from facemask import display
+from facemask import display, images
 from facemask.backend import load_keras
 from facemask.errors import FacemaskError
 from facemask.export import Quantization, export_tflite
@@ -208,20 +209,87 @@ def test_q_in_the_window_ends_the_run(
 def test_what_was_found_before_ctrl_c_is_kept(
     photos: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find, calls = fake_networks.detect, []
+    find = fake_networks.detect
 
     def interrupted_at_the_second(image: np.ndarray, confidence: float):
-        calls.append(1)
-        if len(calls) == 2:
+        if image.mean() > 127:  # masked.png, which comes after bare.jpg
             raise KeyboardInterrupt
         return find(image, confidence)
 
     monkeypatch.setattr(fake_networks, "detect", interrupted_at_the_second)
+    before = threading.active_count()
+    arguments = ["-i", "photos", "--json", "found.json", "--csv", "found.csv", "--no-display"]
     with pytest.raises(KeyboardInterrupt):
-        detect_mask_image.main(["-i", "photos", "--json", "found.json", "--no-display"])
+        detect_mask_image.main(arguments)
     assert [one["image"] for one in json.loads(Path("found.json").read_text())] == [
         "photos/bare.jpg"
     ]
+    assert len(Path("found.csv").read_text().splitlines()) == 2
+    assert threading.active_count() == before
+    assert sorted(path.name for path in photos.iterdir()) == ["found.csv", "found.json", "photos"]
+
+
+def test_many_images_are_recorded_and_said_in_their_order(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{number:02}.png" for number in range(30)]
+    for number, name in enumerate(names):
+        write(photos / "many" / name, 200 if number % 3 else 20)
+    Path("many/07.png").write_bytes(b"not an image")
+    status = detect_mask_image.main(
+        ["-i", "many", "--json", "found.json", "-o", "out", "--no-display"]
+    )
+    said = capsys.readouterr()
+    assert status == 1
+    assert said.err.startswith("[ERROR] many/07.png: ")
+    assert said.err.count("\n") == 1  # no progress bar where there is no terminal
+    found = json.loads(Path("found.json").read_text())
+    assert [record["image"] for record in found] == [f"many/{name}" for name in names]
+    labels = ["with_mask" if number % 3 else "without_mask" for number in range(30)]
+    del labels[7], found[7]
+    assert [record["faces"][0]["label"] for record in found] == labels
+    assert in_order(said.out, *(f"many/{name}: " for name in names if name != "07.png"))
+    assert len(list(Path("out").iterdir())) == 29
+
+
+@pytest.mark.parametrize(("count", "bar"), [(10, False), (11, True)])
+def test_many_images_get_a_progress_bar_on_a_terminal(
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    bar: bool,
+) -> None:
+    for number in range(count):
+        write(photos / "many" / f"{number:02}.png")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert detect_mask_image.main(["-i", "many", "--no-display"]) == 0
+    said = capsys.readouterr()
+    assert said.out.count("[INFO] many/") == count
+    assert (f"{count}/{count} " in said.err) == bar
+
+
+def test_a_picture_that_cannot_be_written_ends_the_run(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, image: np.ndarray) -> None:
+        raise FacemaskError(f"{path}: can't be written: No space left on device")
+
+    monkeypatch.setattr(images, "write_image", full)
+    with pytest.raises(FacemaskError, match=r"^out/bare\.jpg: can't be written: No space"):
+        detect_mask_image.main(["-i", "photos", "-o", "out", "--no-display"])
+
+
+def test_timings_are_said_at_the_end(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["-i", "photos", "-o", "out", "--no-display"]
+    detect_mask_image.main(common)
+    assert "median" not in capsys.readouterr().out
+    detect_mask_image.main([*common, "--timings"])
+    lines = capsys.readouterr().out.splitlines()[-7:]
+    assert [line.split()[1] for line in lines] == [
+        "stage", "read", "detect", "classify", "draw", "write", "total",
+    ]  # fmt: skip
+    assert lines[-1].startswith("[INFO] total           2 ")
 
 
 @pytest.mark.parametrize(

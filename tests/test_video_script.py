@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -112,19 +113,48 @@ def test_faces_are_boxed_in_the_video(clip: Path) -> None:
 def test_ctrl_c_finishes_the_files_and_is_no_failure(
     clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find, calls = fake_networks.detect, []
+    find = fake_networks.detect
 
     def interrupted_at_the_sixth(image: np.ndarray, confidence: float):
-        calls.append(1)
-        if len(calls) == 6:
+        if image.mean() > 90:  # each frame is brighter than the last by 20
             raise KeyboardInterrupt
         return find(image, confidence)
+
+    before = threading.active_count()
 
     monkeypatch.setattr(fake_networks, "detect", interrupted_at_the_sixth)
     arguments = ["-s", "clip.mp4", "-o", "out.mp4", "--json", "found.jsonl", "--no-display"]
     assert detect_mask_video.main(arguments) == 0
     assert frames_of("out.mp4") == 5
     assert len(Path("found.jsonl").read_text().splitlines()) == 5
+    assert threading.active_count() == before
+
+
+def test_an_error_while_working_ahead_is_that_error_and_leaves_no_thread(
+    clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(image: np.ndarray, confidence: float):
+        raise FacemaskError("the network broke")
+
+    before = threading.active_count()
+    monkeypatch.setattr(fake_networks, "detect", broken)
+    with pytest.raises(FacemaskError, match="the network broke"):
+        detect_mask_video.main(["-s", "clip.mp4", "-o", "out.mp4", "--no-display"])
+    assert threading.active_count() == before
+    assert not Path("out.mp4").exists()
+
+
+def test_timings_are_said_at_the_end(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["-s", "clip.mp4", "-o", "out.mp4", "--no-display"]
+    detect_mask_video.main(common)
+    assert "median" not in capsys.readouterr().out
+    detect_mask_video.main([*common, "--timings"])
+    lines = capsys.readouterr().out.splitlines()[-7:]
+    assert {line.split()[1] for line in lines[1:-1]} == {
+        "read", "detect", "classify", "draw", "write",
+    }  # fmt: skip
+    assert all(line.split()[2] == "12" for line in lines[1:])
+    assert lines[-1].startswith("[INFO] total          12 ")
 
 
 def test_q_ends_the_run(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +167,51 @@ def test_q_ends_the_run(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert detect_mask_video.main(["-s", "clip.mp4", "-o", "out.mp4"]) == 0
     assert titles == ["Frame"] * 3
     assert frames_of("out.mp4") == 3
+
+
+def test_q_near_the_end_is_no_cut_file(
+    fake_networks: FakeDetector,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The frames to come have all been read by then."""
+    write_video(tmp_path / "short.mp4", 3)
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(display, "show_frame", lambda title, image: False)
+    assert detect_mask_video.main(["-s", "short.mp4"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "[INFO] 1 frames in " in said.out
+
+
+def test_a_live_source_is_labelled_frame_by_frame(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, fake_networks: FakeDetector
+) -> None:
+    """A frame is taken only when the one before has been shown."""
+    events: list[str] = []
+    find, read = fake_networks.detect, VideoSource.frames
+
+    def frames(source: VideoSource):
+        for item in read(source):
+            events.append("read")
+            yield item
+
+    def detect(image: np.ndarray, confidence: float):
+        events.append("detect")
+        return find(image, confidence)
+
+    opened = VideoSource.open("clip.mp4")
+    opened.is_file = False
+    monkeypatch.setattr(VideoSource, "open", lambda source: opened)
+    monkeypatch.setattr(VideoSource, "frames", frames)
+    monkeypatch.setattr(fake_networks, "detect", detect)
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(
+        display, "show_frame", lambda title, image: events.append("show") or len(events) < 9
+    )
+    assert detect_mask_video.main([]) == 0
+    assert events == ["read", "detect", "show"] * 3
 
 
 def test_without_a_display_it_says_so_and_goes_on(

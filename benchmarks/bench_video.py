@@ -1,0 +1,101 @@
+"""Frames a second over video: the classic way and this project's, in turn, with the same SSD.
+
+    python benchmarks/bench_video.py
+
+The clips are street.mp4 and a part of it enlarged to 1280x720. The classic way shrinks each frame
+to 400 pixels across before it looks; ours keeps it whole. Frames a second are those that each
+script prints, without its start; memory is the process's peak. Neither writes or shows the video.
+"""
+
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+from measure import (
+    Run,
+    arguments,
+    compared,
+    leave_without,
+    machine,
+    model_with_twin,
+    run,
+    table,
+)
+
+
+def main() -> None:
+    parser = arguments("Frames a second: the classic way and ours.")
+    parser.add_argument(
+        "--frames", type=int, default=240, metavar="N", help="length of the 1280x720 clip (240)"
+    )
+    parser.add_argument(
+        "--clip", nargs="+", type=Path, metavar="FILE", help="videos to take in place of these two"
+    )
+    args = parser.parse_args()
+    leave_without(args.assets)
+    print(f"{machine()}\n", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = model_with_twin(args.model, folder)
+        networks = ["--face", args.assets / "face_detector", "--model", model]
+        street = args.assets / "video" / "street.mp4"
+        clips = args.clip or [street, enlarged(street, folder / "1280x720.mp4", args.frames)]
+        rows, profiles = [], []
+        for clip in clips:
+            source = ["--source", clip, *networks]
+            classic, ours = [], []
+            for _ in range(args.repeats):
+                classic.append(run("benchmarks/classic.py", "video", *source))
+                ours.append(run("detect_mask_video.py", "--no-display", "--timings", *source))
+            rows.append(
+                [
+                    clip.name,
+                    *(f"{statistics.median(map(fps, runs)):.1f}" for runs in (classic, ours)),
+                    compared(list(map(fps, ours)), list(map(fps, classic))),
+                    *(f"{max(one.peak for one in runs):.0f} MB" for runs in (classic, ours)),
+                ]
+            )
+            profiles.append((clip.name, stages(ours[-1])))
+        head = ["clip", "classic, FPS", "ours, FPS", "ratio", "classic, peak", "ours, peak"]
+        print(table(head, rows))
+        for clip_name, lines in profiles:
+            print(f"\nOurs on {clip_name}, by stage (they overlap):\n\n```\n{lines}\n```")
+
+
+def fps(one: Run) -> float:
+    found = re.search(r"([\d.]+) FPS", one.output)
+    if not found:
+        raise RuntimeError(f"no frame rate in:\n{one.output}")
+    return float(found[1])
+
+
+def stages(one: Run) -> str:
+    """The table that --timings prints."""
+    lines = [line.removeprefix("[INFO] ") for line in one.output.splitlines()]
+    start = next(number for number, line in enumerate(lines) if line.startswith("stage"))
+    return "\n".join(lines[start:])
+
+
+def enlarged(source: Path, path: Path, frames: int) -> Path:
+    """The first frames of a video, stretched to 1280x720 pixels, as a video at `path`."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(source))
+    writer = cv2.VideoWriter(
+        str(path),
+        cv2.VideoWriter.fourcc(*"mp4v"),
+        capture.get(cv2.CAP_PROP_FPS),
+        (1280, 720),
+    )
+    for _ in range(frames):
+        read, frame = capture.read()
+        if not read:
+            break
+        writer.write(cv2.resize(frame, (1280, 720)))
+    writer.release()
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Both networks, in as many copies as there are threads that work side by side."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from facemask.classifier import MaskClassifier, prefer_twin
+from facemask.detector import FaceDetector
+from facemask.litert import IDENTIFIER
+from facemask.pipeline import Classifier, Detector
+
+# Each takes 100 MB for its networks and the images under way.
+MAX_WORKERS = 8
+
+
+class Networks:
+    """The face detector and the classifier of a run, loaded when they are first needed."""
+
+    def __init__(self, face: Path, model: Path, announce: Callable[[str], None]):
+        """face: folder of the detector's weights; model: a file as MaskClassifier.load takes."""
+        self._face, self._model, self._announce = face, model, announce
+        self._free: list[tuple[Detector, Classifier]] = []
+        self._shared: Classifier | None = None
+        self._loaded = False
+        self._lock = threading.Lock()
+
+    def load(self) -> bool:
+        """Load a first pair, and announce it; whether it was this call that did.
+
+        Raises FacemaskError as FaceDetector.load and MaskClassifier.load do.
+        """
+        with self._lock:
+            if self._loaded:
+                return False
+            self._announce("loading face detector model...")
+            detector = FaceDetector.load(self._face)
+            self._announce("loading face mask detector model...")
+            self._model = prefer_twin(self._model, self._announce)
+            classifier = MaskClassifier.load(self._model)
+            # Keras takes seconds to load a model, which any number of threads may then call. An
+            # interpreter of LiteRT is there at once, and serves one thread at a time.
+            self._shared = None if _starts_as_litert(self._model) else classifier
+            self._free.append((detector, classifier))
+            self._loaded = True
+            return True
+
+    @contextmanager
+    def borrowed(self) -> Iterator[tuple[Detector, Classifier]]:
+        """A pair that no other thread has meanwhile; one more is loaded where none is free."""
+        self.load()
+        try:
+            pair = self._free.pop()
+        except IndexError:
+            classifier = self._shared or MaskClassifier.load(self._model)
+            pair = FaceDetector.load(self._face), classifier
+        try:
+            yield pair
+        finally:
+            self._free.append(pair)
+
+
+@contextmanager
+def side_by_side(wanted: bool = True) -> Iterator[int]:
+    """How many images to work on at once: as many as OpenCV would use threads for one.
+
+    In the block each of OpenCV's calls then keeps to one thread: on two cores the face detector
+    answers 50 times a second for two threads with one core each, and 44 times with both for each
+    call. One image at a time, with all the threads, where not wanted: it comes out sooner.
+    """
+    threads = cv2.getNumThreads()
+    workers = min(threads, MAX_WORKERS) if wanted else 1
+    if workers <= 1:
+        yield 1
+        return
+    cv2.setNumThreads(1)
+    try:
+        yield workers
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _starts_as_litert(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == IDENTIFIER
+    except OSError:
+        return False

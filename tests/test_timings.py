@@ -1,0 +1,89 @@
+import threading
+import time
+
+import pytest
+
+from facemask.timings import NO_TIMINGS, Timings
+
+
+class Clock:
+    """Shows the seconds that it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_table_has_runs_medians_and_shares() -> None:
+    clock = Clock()
+    timings = Timings(clock)
+    for seconds in (0.010, 0.030, 0.020):
+        with timings.stage("detect"):
+            clock.now += seconds
+    with timings.stage("draw"):
+        clock.now += 0.040
+    assert timings.table(2, "frame") == [
+        "stage       times      median   share",
+        "detect          3    20.00 ms   60.0%",
+        "draw            1    40.00 ms   40.0%",
+        "total           2    50.00 ms per frame, 0.1 s in all",
+    ]
+
+
+def test_taking_an_item_is_a_run_of_its_stage_and_working_with_it_is_none() -> None:
+    clock = Clock()
+    timings = Timings(clock)
+
+    def items():
+        for number in (1, 2):
+            clock.now += 0.005
+            yield number
+
+    taken = []
+    for item in timings.taking("read", items()):
+        clock.now += 1.0
+        taken.append(item)
+    assert taken == [1, 2]
+    assert timings.table(2, "frame")[1] == "read            2     5.00 ms  100.0%"
+
+
+def test_a_stage_that_fails_is_timed_and_its_error_goes_on() -> None:
+    timings = Timings()
+    with pytest.raises(ZeroDivisionError), timings.stage("detect"):
+        _ = 1 // 0
+    assert timings.table(1, "frame")[1].startswith("detect          1 ")
+
+
+def test_nothing_timed_is_a_table_all_the_same() -> None:
+    assert Timings(Clock()).table(0, "image") == [
+        "stage       times      median   share",
+        "total           0     0.00 ms per image, 0.0 s in all",
+    ]
+
+
+def test_threads_lose_no_run() -> None:
+    timings = Timings()
+
+    def work() -> None:
+        for _ in range(200):
+            with timings.stage("detect"):
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert timings.table(1, "frame")[1].split()[1] == "800"
+
+
+def test_switched_off_it_costs_next_to_nothing() -> None:
+    start = time.perf_counter()
+    for _ in range(10_000):
+        with NO_TIMINGS.stage("detect"):
+            pass
+    assert time.perf_counter() - start < 0.1  # 10 us each, and it takes 0.2
+    items = [1, 2]
+    assert list(NO_TIMINGS.taking("read", items)) == items
+    assert len(NO_TIMINGS.table(1, "frame")) == 2
