@@ -98,7 +98,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--crop-faces",
         action=argparse.BooleanOptionalAction,
         help="train on the faces that the face detector finds (the default where its weights are"
-        " at hand); images without one are used whole",
+        " at hand); images without one, or with several, are used whole",
     )
     add(
         "--margin",
@@ -334,7 +334,7 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
         info("finding faces...")
         images = images.with_boxes(faces.find_faces(images, detector, progress))
         found = sum(box is not None for box in images.boxes)
-        info(f"found a face in {found} of {len(images)} images; the others are used whole")
+        info(f"found one face in {found} of {len(images)} images; the others are used whole")
     for number, folder in enumerate(map(find, args.scenes)):
         scenes = load_scenes(folder, progress)
         cut = faces.cut_faces(scenes, images.class_names, detector, cuts / str(number), progress)

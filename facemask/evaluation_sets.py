@@ -23,7 +23,7 @@ from facemask.evaluation import (
     right_by,
     size_name,
 )
-from facemask.faces import surest_face
+from facemask.faces import only_face
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, list_files, read_image, resize
 from facemask.mask_colour import COLOURS, mask_colour
@@ -232,7 +232,7 @@ def evaluate_folders(
         images += 1
         whole.add(Crop(image, None, labels[path], path.name))
         if detector:
-            box = surest_face(image, detector, confidence)
+            box = only_face(image, detector, confidence)
             faceless += box is None
             faces.add(Crop(image, box, labels[path], path.name))
     _check_any(folder, images, problems)
@@ -240,7 +240,7 @@ def evaluate_folders(
     notes = {WHOLE: ""}
     if detector:
         answers = {FACES: faces.finish(), **answers}
-        notes[FACES] = f"{faceless} of {images} without a found face, used whole"
+        notes[FACES] = f"{faceless} of {images} without exactly one found face, used whole"
     return SetResult(
         name=name,
         rows=tuple(_row(row, answers[row], models, notes[row]) for row in answers),

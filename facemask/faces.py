@@ -24,21 +24,28 @@ MOST_WIDTH = 224
 SAME_FACE_IOU = 0.5
 
 
-def surest_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) -> FaceBox | None:
-    """The face that the detector is surest of; None when it finds none above the confidence."""
-    return next(iter(detector.detect(image, confidence)), None)
+def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) -> FaceBox | None:
+    """The face of a portrait; None when the detector finds none above the confidence, or several.
+
+    Of several faces nobody said which one the class of the picture is of.
+    """
+    faces = detector.detect(image, confidence)
+    return faces[0] if len(faces) == 1 else None
 
 
 def find_faces(
     images: LabelledImages, detector: Detector, progress: Progress = no_progress
 ) -> list[FaceBox | None]:
-    """The surest face of each image. Raises FacemaskError when an image can't be read any more."""
+    """The face of each image that has just one; see only_face.
+
+    Raises FacemaskError when an image can't be read any more.
+    """
     one_at_a_time = threading.Lock()
 
     def find(path: Path) -> FaceBox | None:
         image = read_image(path)
         with one_at_a_time:  # a network of OpenCV's holds the state of one call
-            return surest_face(image, detector)
+            return only_face(image, detector)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(progress(pool.map(find, images.paths), total=len(images)))

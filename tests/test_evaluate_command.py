@@ -159,14 +159,16 @@ def test_an_image_without_a_face_is_used_whole(photos: Path, fake_networks: Fake
     fake_networks.faces = []
     faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
     assert faces["figures"]["mask_detector.keras"]["accuracy"] == 1.0
-    assert faces["note"] == "4 of 4 without a found face, used whole"
+    assert faces["note"] == "4 of 4 without exactly one found face, used whole"
 
 
-def test_the_surest_face_counts(photos: Path, fake_networks: FakeDetector) -> None:
+def test_of_several_faces_none_is_taken(photos: Path, fake_networks: FakeDetector) -> None:
+    """Nobody said which of them the class of the picture is of."""
     fake_networks.faces = [FACE, FaceBox(50, 10, 70, 30, 0.8)]
     faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
     assert faces["crops"] == 4
-    assert faces["figures"]["mask_detector.keras"]["right"] == 2
+    assert faces["figures"]["mask_detector.keras"]["right"] == 4
+    assert faces["note"] == "4 of 4 without exactly one found face, used whole"
 
 
 def test_confidence_is_that_of_faces(photos: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from facemask.dataset import load_labelled_images
 from facemask.errors import FacemaskError
-from facemask.faces import cut_faces, find_faces, surest_face
+from facemask.faces import cut_faces, find_faces, only_face
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image
 from facemask.scenes import AnnotatedFace, Scene, Scenes
@@ -16,11 +16,13 @@ from .test_dataset import write_class
 CLASSES = ("with_mask", "without_mask")
 
 
-def test_the_surest_face_comes_first() -> None:
+def test_a_portrait_has_one_face() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     faces = (FaceBox(0, 0, 4, 4, 0.9), FaceBox(4, 4, 8, 8, 0.6))
-    assert surest_face(image, FakeDetector()) is None
-    assert surest_face(image, FakeDetector(*faces)) == faces[0]
+    assert only_face(image, FakeDetector()) is None
+    assert only_face(image, FakeDetector(faces[0])) == faces[0]
+    assert only_face(image, FakeDetector(*faces)) is None
+    assert only_face(image, FakeDetector(*faces), confidence=0.7) == faces[0]
 
 
 class BrightnessDetector(FakeDetector):

@@ -222,9 +222,9 @@ def test_faces_are_cropped_and_scenes_join_in(
         "--face", assets / "face_detector", "--weights", "none", "--margin", "0.2", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = re.search(r"found a face in (\d+) of 24 images", done.stdout)
+    found = re.search(r"found one face in (\d+) of 24 images", done.stdout)
     assert found
-    assert int(found[1]) >= 20
+    assert int(found[1]) >= 18
     cut = re.search(r"scenes: (\d+) crops of the faces in 10 scenes", done.stdout)
     assert cut
     assert int(cut[1]) > 20
