@@ -47,7 +47,6 @@ MARGIN = 0.1
 SEED = 42
 # Training images that int8 takes the ranges of its numbers from.
 CALIBRATION_IMAGES = 200
-MOST_SKIPPED_SHOWN = 10
 # What a model file tells of its training; no path, which would tell of the machine.
 SETTINGS = (
     "classic", "split", "crop_faces", "margin", "feature_cache", "epochs", "fine_tune_epochs",
@@ -258,9 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     info(f"wrote {args.model}, {twin.name} and {split_file.name} beside it, and {args.plot}")
     if images.skipped:
-        more = len(images.skipped) - MOST_SKIPPED_SHOWN
-        also = f"; and {more} more" if more > 0 else ""
-        warn(f"skipped or mended: {'; '.join(images.skipped[:MOST_SKIPPED_SHOWN])}{also}")
+        warn(f"skipped or mended, {len(images.skipped)}: {'; '.join(images.skipped)}")
     return 0
 
 

@@ -42,15 +42,21 @@ def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _random_affine(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """A (2, 3) matrix that changes the image about its centre."""
-    angle = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shear = np.array([[1.0, rng.uniform(-SHEAR, SHEAR)], [0.0, 1.0]])
+    degrees = rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES)
+    turn = _turned_and_sheared(degrees, rng.uniform(-SHEAR, SHEAR))
     scale = np.diag(rng.uniform(1 - ZOOM, 1 + ZOOM, size=2))
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0])
-    linear = turn @ shear @ scale @ mirror
+    linear = turn @ scale @ mirror
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = rng.uniform(-SHIFT, SHIFT, size=2) * (width, height)
     return np.column_stack([linear, centre - linear @ centre + shift])
+
+
+def _turned_and_sheared(degrees: float, shear: float) -> np.ndarray:
+    """The (2, 2) matrix that shears sideways and then turns."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return turn @ np.array([[1.0, shear], [0.0, 1.0]])
 
 
 def augment_face(
@@ -107,12 +113,11 @@ def _random_view(
     aspect = rng.uniform(1 - FACE_ASPECT, 1 + FACE_ASPECT)
     sides = sides * scale * np.exp(rng.uniform(*np.log(FACE_ZOOM))) * (aspect, 1 / aspect)
 
-    angle = np.deg2rad(rng.normal(0, ROTATION_DEGREES / 2))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shear = np.array([[1.0, rng.uniform(-FACE_SHEAR, FACE_SHEAR)], [0.0, 1.0]])
+    degrees = rng.normal(0, ROTATION_DEGREES / 2)
+    turn = _turned_and_sheared(degrees, rng.uniform(-FACE_SHEAR, FACE_SHEAR))
     mirror = rng.choice([-1.0, 1.0])
     # From a pixel of the result to one of the region.
-    linear = turn @ shear @ np.diag(sides / (width, height) * (mirror, 1.0))
+    linear = turn @ np.diag(sides / (width, height) * (mirror, 1.0))
     offset = centre - 0.5 - linear @ np.array([(width - 1) / 2, (height - 1) / 2])
     return cv2.warpAffine(
         region,

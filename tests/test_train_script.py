@@ -132,7 +132,7 @@ def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> Non
     assert "precision    recall  f1-score   support" in done.stdout
     assert "[WARN] nowhere: no face detector weights there" in done.stderr
     assert "the model will know the drawings, not faces" in done.stderr
-    assert "[WARN] skipped or mended: " in done.stderr
+    assert "[WARN] skipped or mended, 1: " in done.stderr
     assert "broken.jpg: expected an image, found an empty file" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "mask_detector.keras",
