@@ -25,7 +25,7 @@ from facemask.console import (
     warn,
 )
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, check_writable, find
+from facemask.files import check_writable, find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask import display, inputs, results
     from facemask.ahead import in_order
     from facemask.classifier import check_model_file
-    from facemask.downloads import ensure_face_detector
+    from facemask.detectors import prepare
     from facemask.networks import Networks, side_by_side
     from facemask.timings import NO_TIMINGS, Timings
 
@@ -85,11 +85,10 @@ def main(argv: list[str] | None = None) -> int:
     outputs = {job.output.parent: job.output for job in jobs if job.output}
     check_writable(*outputs.values(), *(file for file in (args.json, args.csv) if file))
     check_model_file(model)
-    if face.resolve() == PROJECT / "face_detector":
-        ensure_face_detector(face, info)
+    detector = prepare(args.detector, face, info)
 
     timings = Timings() if args.timings else NO_TIMINGS
-    networks = Networks(face, model, info)
+    networks = Networks(face, model, info, detector, args.tiles)
     failed = number = 0
     try:
         with ExitStack() as stack:

@@ -20,7 +20,7 @@ from facemask.console import (
     warn,
 )
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, check_writable, find
+from facemask.files import check_writable, find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask import display
     from facemask.ahead import in_order, read_ahead
     from facemask.classifier import check_model_file
-    from facemask.downloads import ensure_face_detector
+    from facemask.detectors import prepare
     from facemask.drawing import draw_detections
     from facemask.networks import Networks, side_by_side
     from facemask.pipeline import detect_masks
@@ -84,12 +84,11 @@ def main(argv: list[str] | None = None) -> int:
     check_model_file(model)
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource.open(args.source))
-        if face.resolve() == PROJECT / "face_detector":
-            ensure_face_detector(face, info)
+        detector = prepare(args.detector, face, info)
         show = not args.no_display and display.can_show_windows()
         if not (show or args.no_display):
             warn("no display to open a window on; Ctrl-C ends the run")
-        networks = Networks(face, model, info)
+        networks = Networks(face, model, info, detector, args.tiles)
         networks.load()
 
         info("starting video stream...")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from facemask.console import (
     ArgumentParser,
+    add_detector_arguments,
     file_with_suffix,
     info,
     number_above,
@@ -44,13 +45,15 @@ TEST_SIZE = 0.2
 VALIDATION_SIZE = 0.1
 # How far face boxes are grown on each side before cropping.
 MARGIN = 0.1
+INPUT_SIZE = 224  # pixels, of the square that faces are stretched to; the tutorial's
 SEED = 42
 # Training images that int8 takes the ranges of its numbers from.
 CALIBRATION_IMAGES = 200
 # What a model file tells of its training; no path, which would tell of the machine.
 SETTINGS = (
-    "classic", "split", "crop_faces", "margin", "feature_cache", "epochs", "fine_tune_epochs",
-    "batch_size", "learning_rate", "fine_tune_rate", "test_size", "seed", "quantize",
+    "classic", "split", "crop_faces", "detector", "margin", "input_size", "feature_cache", "epochs",
+    "fine_tune_epochs", "batch_size", "learning_rate", "fine_tune_rate", "test_size", "seed",
+    "quantize",
 )  # fmt: skip
 
 
@@ -86,24 +89,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="mask_detector.keras",
         help="model to write, a .keras file (%(default)s)",
     )
-    add(
-        "-f",
-        "--face",
-        default="face_detector",
-        metavar="DIR",
-        help="folder with the face detector's weights (%(default)s)",
-    )
+    add_detector_arguments(parser)
     add(
         "--crop-faces",
         action=argparse.BooleanOptionalAction,
-        help="train on the faces that the face detector finds (the default where its weights are"
-        " at hand); images without one, or with several, are used whole",
+        help="train on the faces that the face detector finds (the default, but for --classic);"
+        " images without one, or with several, are used whole",
     )
     add(
         "--margin",
         type=number_above(-0.001, below=2),
         default=MARGIN,
         help="grow face boxes by this part of their size on each side (%(default)s)",
+    )
+    add(
+        "--input-size",
+        type=int,
+        choices=(96, 128, 160, 192, 224),
+        default=INPUT_SIZE,
+        help="pixels across that faces are stretched to (%(default)s); 128 makes a model that is"
+        " three times as fast",
     )
     add(
         "--split",
@@ -179,6 +184,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.classic and (args.crop_faces or args.scenes):
         parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
+    if args.crop_faces is None:
+        args.crop_faces = not args.classic
     return args
 
 
@@ -198,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)
     margin = 0.0 if args.classic else args.margin
+    size = (args.input_size, args.input_size)
 
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         images = load_images(args, folders, Path(cuts))
@@ -207,10 +215,8 @@ def main(argv: list[str] | None = None) -> int:
 
         info("compiling model...")
         training.make_repeatable(args.seed)
-        model = training.build_model(len(images.class_names), args.weights)
-        stream = partial(
-            batches, images, size=training.INPUT_SIZE, batch_size=args.batch_size, margin=margin
-        )
+        model = training.build_model(len(images.class_names), args.weights, size)
+        stream = partial(batches, images, size=size, batch_size=args.batch_size, margin=margin)
         history = fit(args, model, images, split, stream)
         temperature = 1.0
         if not args.classic:
@@ -228,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
         info("saving mask detector model...")
         facts = ModelFacts(
             class_names=images.class_names,
-            input_size=training.INPUT_SIZE,
+            input_size=size,
             margin=margin,
             training={
                 "sources": images.source_names,
@@ -308,7 +314,7 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
     from tqdm import tqdm
 
     from facemask import dataset, faces
-    from facemask.detector import FaceDetector
+    from facemask.detectors import choose, load_detector
     from facemask.downloads import ensure_dataset
     from facemask.scenes import load_scenes
 
@@ -316,25 +322,24 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
         if folder.resolve() == PROJECT / "dataset":
             ensure_dataset(folder, info)
     progress = partial(tqdm, disable=None, unit=" images")
-    face = find(args.face)
-    detector = None
-    if not args.classic and args.crop_faces is not False:
-        if args.crop_faces or FaceDetector.is_at_hand(face):
-            info("loading face detector model...")
-            detector = FaceDetector.load(face)
-        else:
-            warn(f"{face}: no face detector weights there, so the images are used whole")
+    load = None
+    if args.crop_faces:
+        face = find(args.face)
+        name = choose(args.detector, face, info)
+        info("loading face detector model...")
+        load = partial(load_detector, name, face, threads=1)
+        load()  # what is wrong with it shows before the images are read
 
     info("loading images...")
     images = dataset.load_labelled_images(folders, progress)
-    if detector:
+    if load:
         info("finding faces...")
-        images = images.with_boxes(faces.find_faces(images, detector, progress))
+        images = images.with_boxes(faces.find_faces(images, load, progress))
         found = sum(box is not None for box in images.boxes)
         info(f"found one face in {found} of {len(images)} images; the others are used whole")
     for number, folder in enumerate(map(find, args.scenes)):
         scenes = load_scenes(folder, progress)
-        cut = faces.cut_faces(scenes, images.class_names, detector, cuts / str(number), progress)
+        cut = faces.cut_faces(scenes, images.class_names, load, cuts / str(number), progress)
         info(f"{folder}: {len(cut)} crops of the faces in {len(scenes.scenes)} scenes")
         images = dataset.joined(images, cut)
     return images

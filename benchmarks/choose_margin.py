@@ -55,13 +55,13 @@ def main(argv: list[str] | None = None) -> int:
     progress = partial(tqdm, disable=None)
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         info("loading images...")
-        detector = FaceDetector.load(find(args.face))
+        load = partial(FaceDetector.load, find(args.face))
         images = dataset.load_labelled_images([find(folder) for folder in args.dataset], progress)
-        images = images.with_boxes(faces.find_faces(images, detector, progress))
+        images = images.with_boxes(faces.find_faces(images, load, progress))
         for number, folder in enumerate(map(find, args.scenes)):
             scenes = load_scenes(folder)
             cut = faces.cut_faces(
-                scenes, images.class_names, detector, Path(cuts, str(number)), progress
+                scenes, images.class_names, load, Path(cuts, str(number)), progress
             )
             images = dataset.joined(images, cut)
         split = splits.repeated_split(images, find(args.split))

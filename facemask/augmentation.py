@@ -74,7 +74,7 @@ def augment_face(
     face = _random_view(image, box, margin, size, rng)
     if rng.random() < 0.25:
         _cover(face, rng)
-    face = _random_light(face, rng)
+    face = random_light(face, rng)
     if rng.random() < 0.15:
         face = _random_blur(face, rng)
     if rng.random() < 0.5:
@@ -144,7 +144,7 @@ def _cover(face: np.ndarray, rng: np.random.Generator) -> None:
         cv2.ellipse(face, (int(x), int(y)), axes, rng.uniform(0, 180), 0, 360, colour, -1)
 
 
-def _random_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def random_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other brightness, contrast and tint of the light; other colours of masks; or no colour."""
     chance = rng.random()
     if chance < 0.1:

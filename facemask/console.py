@@ -97,14 +97,38 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
-    """The networks and the thresholds, the same for images and for video."""
+# The face detectors to choose from; detectors.py loads them.
+DETECTORS = ("auto", "ssd", "yunet", "builtin")
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """What finds the faces."""
     parser.add_argument(
         "-f",
         "--face",
         default="face_detector",
         metavar="DIR",
         help="folder with the face detector's weights (%(default)s)",
+    )
+    parser.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        default="auto",
+        help="what finds the faces: the SSD, YuNet, or the one that comes with the project; auto,"
+        " the default, is the SSD where its weights are at hand and else the built-in one",
+    )
+
+
+def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
+    """The networks and the thresholds, the same for images and for video."""
+    add_detector_arguments(parser)
+    parser.add_argument(
+        "--tiles",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="look for faces in N x N overlapping parts of the image as well: finds small ones in"
+        " large images, and takes that much longer (%(default)s: only in the whole)",
     )
     parser.add_argument(
         "-m",

@@ -1,6 +1,7 @@
-"""What the project fetches: the face detector's weights and the classic set of photographs.
+"""What the project fetches: face detectors' weights and the classic set of photographs.
 
     python -m facemask.downloads face-detector [--to FOLDER] [--url URL]
+    python -m facemask.downloads yunet [--to FOLDER] [--url URL]
     python -m facemask.downloads dataset [--to FOLDER] [--url URL]
 
 Everything is checked by sha256 before it appears under its name; a download that fails leaves
@@ -89,6 +90,17 @@ FACE_DETECTOR = Weights(
     name="res10_300x300_ssd_iter_140000.caffemodel",
     sha256="2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d",
 )
+YUNET = Weights(
+    command="yunet",
+    title="YuNet's weights",
+    by_hand="that file",
+    url="https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"
+    "0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx/yunet_n_640_640.onnx",
+    size=317_466,
+    name="yunet_n_640_640.onnx",
+    sha256="25a606a145a5b6d7271ae138fbd00eba91dad8b83222ae3f2c7ecd0f4a7b0e31",
+)
+DETECTORS = {weights.command: weights for weights in (FACE_DETECTOR, YUNET)}
 # The list was made from the 690 + 686 photographs of this commit.
 DATASET = Photographs(
     command="dataset",
@@ -171,17 +183,18 @@ def fetch_dataset(
 def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog=f"python -m {COMMAND}",
-        description="Fetch the face detector's weights or the classic photographs, and check them.",
+        description="Fetch a face detector's weights or the classic photographs, and check them.",
         epilog=f"{MIRROR}=https://mirror.example in the environment asks a mirror instead.",
     )
-    parser.add_argument("what", choices=[FACE_DETECTOR.command, DATASET.command])
+    parser.add_argument("what", choices=[*DETECTORS, DATASET.command])
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="default: the project's face_detector or dataset"
     )
     parser.add_argument("--url", help="another address of the same file")
     args = parser.parse_args(argv)
-    if args.what == FACE_DETECTOR.command:
-        weights = replace(FACE_DETECTOR, url=args.url) if args.url else _mirrored(FACE_DETECTOR)
+    if args.what in DETECTORS:
+        weights = DETECTORS[args.what]
+        weights = replace(weights, url=args.url) if args.url else _mirrored(weights)
         fetch_face_detector(args.to or files.PROJECT / "face_detector", info, resource=weights)
     else:
         photographs = replace(DATASET, url=args.url) if args.url else _mirrored(DATASET)

@@ -11,7 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemask.console import ArgumentParser, error, fraction, info, run, warn, whole_number
+from facemask.console import (
+    DETECTORS,
+    ArgumentParser,
+    error,
+    fraction,
+    info,
+    run,
+    warn,
+    whole_number,
+)
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find, replacing
 
@@ -59,7 +68,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folders of photographs with annotated faces (Pascal VOC XML)",
     )
-    add("-f", "--face", metavar="DIR", help=f"folder with the face detector's weights ({FACE})")
+    add("-f", "--face", metavar="DIR", help=f"folder with face detectors' weights ({FACE})")
+    add(
+        "--detector",
+        nargs="+",
+        choices=DETECTORS[1:],
+        help="what finds the faces; all are measured, and the first crops the images of --dataset"
+        " (all whose weights are at hand)",
+    )
     add(
         "-c",
         "--confidence",
@@ -106,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_writable(table, data)
     names = unique([file.name for file in files])
     trained_on = {} if args.include_seen else read_trained_on(dict(zip(names, files, strict=True)))
-    detector = load_detector(args.face)
+    detectors = load_detectors(args.face, args.detector)
     info("loading face mask detector model...")
     models = {name: MaskClassifier.load(file) for name, file in zip(names, files, strict=True)}
     known = evaluation_sets.common_classes(models)
@@ -126,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, folder, evaluate in zip(set_names, folders, kinds, strict=True):
         info(f"evaluating {folder}...")
         try:
-            results.append(evaluate(folder, name, models, detector))
+            results.append(evaluate(folder, name, models, detectors))
         except FacemaskError as problem:
             error(str(problem))
             # The file tells nothing of the machine; a relative path is as the user gave it.
@@ -144,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = write_pictures(args.output, results, sheets=not args.no_pictures)
     settings = {name: getattr(args, name) for name in ("confidence", "min_face", "include_seen")}
     record = {
-        "settings": {**settings, "face_detector": detector is not None},
+        "settings": {**settings, "detectors": list(detectors)},
         "models": model_records(models, files),
         "sets": [set_record(result) for result in results],
         "failed": failed,
@@ -156,19 +172,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def load_detector(folder: str | None) -> "Detector | None":
-    """The face detector; None, with a warning, where no folder is given and it is not at hand."""
-    from facemask.detector import WEIGHTS_NAME, FaceDetector
+def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str, Detector]":
+    """The face detectors by name; where none is named, all that are at hand, the SSD first."""
+    from facemask import detectors
+    from facemask.detector import FaceDetector
+    from facemask.yunet import YuNetFaceDetector
 
     given = find(folder or FACE)
-    if not folder and not (given / WEIGHTS_NAME).is_file():
-        warn(
-            f"{given / WEIGHTS_NAME}: no such file, so that faces can't be found; to fetch it:"
-            " python -m facemask.downloads face-detector"
-        )
-        return None
-    info("loading face detector model...")
-    return FaceDetector.load(given)
+    if folder and not given.is_dir():
+        raise FacemaskError(f"{folder}: no such folder; expected one with face detectors' weights")
+    if not names:
+        fetched = {"ssd": FaceDetector, "yunet": YuNetFaceDetector}
+        names = [name for name, kind in fetched.items() if kind.is_at_hand(given)] + ["builtin"]
+    info(f"loading face detector models: {', '.join(names)}...")
+    return {name: detectors.load_detector(name, given) for name in names}
 
 
 def read_trained_on(models: dict[str, Path]) -> dict[str, frozenset[str]]:
@@ -274,7 +291,8 @@ def set_record(result: "SetResult") -> dict[str, Any]:
             for group, by_model in shares.items()
         }
     record["mean_average_precision"] = {
-        model: mean_known([*found.values()]) for model, found in result.precisions.items()
+        detector: {model: mean_known([*found.values()]) for model, found in by_model.items()}
+        for detector, by_model in result.precisions.items()
     }
     return rounded(record)
 

@@ -25,6 +25,9 @@ SIZES = {
 }
 
 
+LARGE = 32  # pixels across; from here on people can tell at a glance
+
+
 @dataclass(frozen=True)
 class ClassFigures:
     """Fractions, 0 to 1, and counts of one class; None where there is nothing to divide by."""
@@ -82,8 +85,18 @@ class Finding:
     recall: Share  # annotated faces that were found
     precision: Share  # detections that are of an annotated face
     by_width: dict[str, Share]  # recall, by the width of the annotated face
+    large: Share  # recall, of annotated faces of LARGE pixels' width or more
     by_label: dict[str, Share]  # recall, by the annotated class
     ignored: int  # annotated faces of classes that are not known: see average_precisions
+
+
+@dataclass(frozen=True)
+class BoxCounts:
+    """In how many images of a folder a detector finds no face, one, or several."""
+
+    none: int
+    one: int
+    several: int
 
 
 @dataclass(frozen=True)
@@ -217,6 +230,10 @@ def finding(scenes: Sequence[SceneDetections], known: Sequence[str]) -> Finding:
         recall=Share(matched, len(faces)),
         precision=Share(matched, sum(len(scene.boxes) for scene in scenes)),
         by_width={name: Share(sum(all_), len(all_)) for name, all_ in found_of_width.items()},
+        large=Share(
+            sum(found for face, found in faces if face.box.width >= LARGE),
+            sum(face.box.width >= LARGE for face, _ in faces),
+        ),
         by_label={name: Share(sum(all_), len(all_)) for name, all_ in found_of_label.items()},
         ignored=sum(face.label not in known for face, _ in faces),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facemask.evaluation import Classification, Share, mean_known
+from facemask.evaluation import LARGE, Classification, Share, mean_known
 from facemask.evaluation_sets import Mistake, SetResult
 from facemask.files import replacing
 
@@ -24,13 +24,18 @@ often they are right (Guo et al. 2017, 15 bins; 0 is best)."""
 
 DETECTION_NOTES = """\
 Found: the share of the annotated faces that a box of the detector covers, with at least half shared
-(intersection over union); by the face's width, and by its class. Boxes right: the share of the
-detector's boxes that are of an annotated face. AP: average precision at that overlap (Pascal VOC
-2010, all points); a box's score is the detector's confidence times the class's probability. All of
-this is of boxes of more than {confidence:g} confidence, so that no AP exceeds the faces found."""
+(intersection over union); also by the face's width, and by its class. Boxes right: the share of the
+detector's boxes that are of an annotated face. ms: for one of the photographs, stretched to 640x480
+pixels, the median of several calls of each detector in turn. AP: average precision at that overlap
+(Pascal VOC 2010, all points); a box's score is the detector's confidence times the class's
+probability. All of this is of boxes of more than {confidence:g} confidence, so that no AP exceeds
+the faces found."""
 
 WIDTH_TITLE = """\
 Right by face width: the annotated faces of known classes, of any width, in their own boxes."""
+
+BOXES_TITLE = """\
+Images of class folders by how many faces a detector finds in them."""
 
 COLOUR_TITLE = """\
 Masked faces right by colour of the mask: the colour is a coarse guess from the pixels, which the
@@ -44,7 +49,9 @@ def tables(results: Sequence[SetResult], known: Sequence[str], confidence: float
         parts += [WIDTH_TITLE, _width_table(results)]
     if any(result.by_colour for result in results):
         parts += [COLOUR_TITLE, _colour_table(results)]
-    if any(result.finding for result in results):
+    if any(result.box_counts for result in results):
+        parts += [BOXES_TITLE, _boxes_table(results)]
+    if any(result.findings for result in results):
         parts += [
             _finding_table(results),
             _precision_table(results, known),
@@ -124,37 +131,67 @@ def _shares_table(
     return _table([*head, *found[0][1]], lines, words=len(head))
 
 
+def _boxes_table(results: Sequence[SetResult]) -> str:
+    lines = [
+        [
+            result.name,
+            detector,
+            *map(str, (counts.none, counts.one, counts.several)),
+            _percent(counts.one / (counts.none + counts.one + counts.several)),
+        ]
+        for result in results
+        for detector, counts in result.box_counts.items()
+    ]
+    head = ["data", "detector", "no box", "one", "several", "one, %"]
+    return _table(head, lines, words=2)
+
+
 def _finding_table(results: Sequence[SetResult]) -> str:
-    found = [(result.name, result.finding) for result in results if result.finding]
-    widths = list(found[0][1].by_width)
-    labels = sorted({label for _, finding in found for label in finding.by_label})
-    head = ["data", "faces", "found", *(f"{width} px" for width in widths), *labels, "boxes right"]
+    found = [
+        (result.name, detector, finding, result.milliseconds[detector])
+        for result in results
+        for detector, finding in result.findings.items()
+    ]
+    widths = list(found[0][2].by_width)
+    labels = sorted({label for *_, finding, _ in found for label in finding.by_label})
+    head = [
+        *("data", "detector", "faces", "found", f">= {LARGE} px", "boxes right"),
+        *(f"{width} px" for width in widths),
+        *labels,
+        "ms",
+    ]
     lines = [
         [
             name,
+            detector,
             str(finding.recall.total),
             _percent(finding.recall.fraction),
+            _share(finding.large),
+            _percent(finding.precision.fraction),
             *(_share(finding.by_width[width]) for width in widths),
             *(_share(finding.by_label.get(label, Share(0, 0))) for label in labels),
-            _percent(finding.precision.fraction),
+            f"{milliseconds:.1f}",
         ]
-        for name, finding in found
+        for name, detector, finding, milliseconds in found
     ]
-    return _table(head, lines, words=1)
+    return _table(head, lines, words=2)
 
 
 def _precision_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
     lines = [
         [
             result.name,
+            detector,
             model,
             *map(_percent, found.values()),
             _percent(mean_known([*found.values()])),
         ]
         for result in results
-        for model, found in result.precisions.items()
+        for detector, by_model in result.precisions.items()
+        for model, found in by_model.items()
     ]
-    return _table(["data", "model", *(f"AP {name}" for name in known), "mAP"], lines, words=2)
+    head = ["data", "detector", "model", *(f"AP {name}" for name in known), "mAP"]
+    return _table(head, lines, words=3)
 
 
 def _agreement_table(results: Sequence[SetResult]) -> str:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +16,7 @@ from facemask.dataset import Progress, file_digest, no_progress
 from facemask.errors import FacemaskError
 from facemask.evaluation import (
     SIZES,
+    BoxCounts,
     Finding,
     Row,
     SceneDetections,
@@ -23,7 +26,6 @@ from facemask.evaluation import (
     right_by,
     size_name,
 )
-from facemask.faces import only_face
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, list_files, read_image, resize
 from facemask.mask_colour import COLOURS, mask_colour
@@ -37,15 +39,20 @@ BATCH_BYTES = 64 * 2**20
 MOST_MISTAKES = 24
 THUMBNAIL_SIDE = 160
 
+# How the detectors' speed is measured: height and width, and calls of each.
+TIMED_SIZE = (480, 640)
+WARM_UPS, TIMED_CALLS = 3, 20
+
 # What rows are called.
 FACES = "faces cropped as at use"
 WHOLE = "whole images"
-DETECTED = "detector's boxes"
+DETECTED = "boxes of {}"  # of a detector
 
 # The class whose crops have a mask to tell the colour of.
 MASKED = "with_mask"
 
 Models = Mapping[str, Classifier]  # by name, in the order of the tables
+Detectors = Mapping[str, Detector]  # the same; the first is the one that crops faces
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,13 @@ class SetResult:
     left_out: dict[str, int]  # by model, how many images it was trained on; see _unseen
     left_out_of: Share  # images left out for any model
     problems: tuple[str, ...]  # what was skipped, one line each
-    finding: Finding | None = None
-    precisions: dict[str, dict[str, float | None]] = field(default_factory=dict)  # model, class
+    # By detector. Those of scenes, then that of class folders.
+    findings: dict[str, Finding] = field(default_factory=dict)
+    precisions: dict[str, dict[str, dict[str, float | None]]] = field(  # model, class
+        default_factory=dict
+    )
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    box_counts: dict[str, BoxCounts] = field(default_factory=dict)
     # Of scenes: of all annotated faces of known classes, however narrow.
     by_width: Shares = field(default_factory=dict)
     # Of the crops of the first row that are masked, by the colour of the mask.
@@ -205,15 +217,15 @@ def evaluate_folders(
     folder: Path,
     name: str,
     models: Models,
-    detector: Detector | None,
+    detectors: Detectors,
     confidence: float = 0.5,
     trained_on: Mapping[str, Collection[str]] = MappingProxyType({}),
     progress: Progress = no_progress,
 ) -> SetResult:
-    """Show a folder of class folders to models: whole images and, with a detector, their faces.
+    """Show a folder of class folders to models: whole images, and their faces.
 
-    A face is the detector's surest box of more than `confidence`; an image without one is used
-    whole. The figures by colour are of the faces or, without a detector, of the whole images.
+    A face is the first detector's box of more than `confidence`; an image without one, or with
+    several, is used whole. The figures by colour are of the faces.
     trained_on: by model, sha256 digests of images that are left out.
     Raises FacemaskError for a folder without images of classes that all models know, or of which
     none can be read or none is left.
@@ -222,7 +234,8 @@ def evaluate_folders(
     labels, problems = _labelled_files(folder, known)
     paths, left_out, share = _unseen(folder, list(labels), trained_on)
     whole, faces = CropCollector(models), CropCollector(models)
-    images = faceless = 0
+    images = 0
+    counts: dict[str, Counter[int]] = {name: Counter() for name in detectors}
     for path in progress(paths, total=len(paths)):
         try:
             image = read_image(path)
@@ -231,16 +244,19 @@ def evaluate_folders(
             continue
         images += 1
         whole.add(Crop(image, None, labels[path], path.name))
-        if detector:
-            box = only_face(image, detector, confidence)
-            faceless += box is None
-            faces.add(Crop(image, box, labels[path], path.name))
+        found = {one: each.detect(image, confidence) for one, each in detectors.items()}
+        for one, boxes in found.items():
+            counts[one][min(len(boxes), 2)] += 1
+        boxes = next(iter(found.values()))
+        face = boxes[0] if len(boxes) == 1 else None
+        faces.add(Crop(image, face, labels[path], path.name))
     _check_any(folder, images, problems)
-    answers = {WHOLE: whole.finish()}
-    notes = {WHOLE: ""}
-    if detector:
-        answers = {FACES: faces.finish(), **answers}
-        notes[FACES] = f"{faceless} of {images} without exactly one found face, used whole"
+    answers = {FACES: faces.finish(), WHOLE: whole.finish()}
+    first, count = next(iter(counts.items()))
+    note = (
+        f"{images - count[1]} of {images} in which {first} does not find just one face, used whole"
+    )
+    notes = {FACES: note, WHOLE: ""}
     return SetResult(
         name=name,
         rows=tuple(_row(row, answers[row], models, notes[row]) for row in answers),
@@ -249,7 +265,8 @@ def evaluate_folders(
         left_out=left_out,
         left_out_of=share,
         problems=_within(folder, name, problems),
-        by_colour=_by_colour(answers[FACES if detector else WHOLE], models),
+        by_colour=_by_colour(answers[FACES], models),
+        box_counts={one: BoxCounts(count[0], count[1], count[2]) for one, count in counts.items()},
     )
 
 
@@ -257,14 +274,14 @@ def evaluate_scenes(
     folder: Path,
     name: str,
     models: Models,
-    detector: Detector | None,
+    detectors: Detectors,
     confidence: float = 0.5,
     min_face: int = 24,
     trained_on: Mapping[str, Collection[str]] = MappingProxyType({}),
     progress: Progress = no_progress,
 ) -> SetResult:
     """Show annotated scenes to models: the annotated faces of at least min_face pixels' width
-    and, with a detector, all faces of more than `confidence` that it finds.
+    and all faces of more than `confidence` that each detector finds.
 
     Narrower annotated faces count in by_width alone. Annotated faces of classes that not all
     models know are there to be found, but have no right answer.
@@ -272,12 +289,15 @@ def evaluate_scenes(
     Raises FacemaskError for a folder without usable scenes, or of which none is left.
     """
     known = common_classes(models)
-    found = load_scenes(folder)
-    problems = list(found.problems)
-    scenes = {scene.path: scene for scene in found.scenes}
+    loaded = load_scenes(folder)
+    problems = list(loaded.problems)
+    scenes = {scene.path: scene for scene in loaded.scenes}
     paths, left_out, share = _unseen(folder, list(scenes), trained_on)
-    annotated, narrow, detected = (CropCollector(models) for _ in range(3))
-    detections: list[SceneDetections] = []
+    annotated, narrow = CropCollector(models), CropCollector(models)
+    detected = {one: CropCollector(models) for one in detectors}
+    detections: dict[str, list[SceneDetections]] = {one: [] for one in detectors}
+    images = 0
+    image = np.zeros((1, 1, 3), np.uint8)
     others: Counter[str] = Counter()
     for path in progress(paths, total=len(paths)):
         try:
@@ -285,20 +305,22 @@ def evaluate_scenes(
         except FacemaskError as error:
             problems.append(str(error))
             continue
+        images += 1
         faces = scenes[path].faces
-        matched = match_faces(faces, detector.detect(image, confidence) if detector else ())
-        detections.append(matched)
         for face in faces:
             if face.label not in known:
                 others[face.label] += 1
                 continue
             collector = narrow if face.box.width < min_face else annotated
             collector.add(Crop(image, face.box, face.label, _place(path, face.box)))
-        for box, match in zip(matched.boxes, matched.matches, strict=True):
-            label = None if match is None else faces[match].label
-            truth = label if label in known else None
-            detected.add(Crop(image, box, truth, _place(path, box)))
-    _check_any(folder, len(detections), problems)
+        for one, detector in detectors.items():
+            matched = match_faces(faces, detector.detect(image, confidence))
+            detections[one].append(matched)
+            for box, match in zip(matched.boxes, matched.matches, strict=True):
+                label = None if match is None else faces[match].label
+                truth = label if label in known else None
+                detected[one].add(Crop(image, box, truth, _place(path, box)))
+    _check_any(folder, images, problems)
     for label, count in sorted(others.items()):
         problems.append(
             f"{name}: {count} face(s) of the class {label}, which not all models know:"
@@ -308,10 +330,11 @@ def evaluate_scenes(
     answers = {boxes: annotated.finish()}
     all_widths = (answers[boxes], narrow.finish())
     notes = {boxes: f"{len(all_widths[1].truth)} narrower faces are not among them"}
-    if detector:
-        answers[DETECTED] = detected.finish()
-        truth = answers[DETECTED].truth
-        notes[DETECTED] = (
+    for one, collector in detected.items():
+        row = DETECTED.format(one)
+        answers[row] = collector.finish()
+        truth = answers[row].truth
+        notes[row] = (
             f"{sum(label is not None for label in truth)} of {len(truth)} boxes are of an annotated"
             " face of a known class; the figures are of these"
         )
@@ -319,21 +342,43 @@ def evaluate_scenes(
         name=name,
         rows=tuple(_row(row, answers[row], models, notes[row]) for row in answers),
         mistakes={row: answers[row].mistakes for row in answers},
-        images=len(detections),
+        images=images,
         left_out=left_out,
         left_out_of=share,
         problems=_within(folder, name, problems),
-        finding=evaluation.finding(detections, known) if detector else None,
+        findings={one: evaluation.finding(found, known) for one, found in detections.items()},
         precisions={
-            model: evaluation.average_precisions(
-                detections, answers[DETECTED].probabilities[model], classifier.class_names, known
-            )
-            for model, classifier in models.items()
-            if detector
+            one: {
+                model: evaluation.average_precisions(
+                    found,
+                    answers[DETECTED.format(one)].probabilities[model],
+                    classifier.class_names,
+                    known,
+                )
+                for model, classifier in models.items()
+            }
+            for one, found in detections.items()
         },
+        milliseconds=time_detectors(detectors, image),
         by_width=_by_width(all_widths, models),
         by_colour=_by_colour(answers[boxes], models),
     )
+
+
+def time_detectors(detectors: Detectors, image: np.ndarray) -> dict[str, float]:
+    """Milliseconds that each detector takes for an image stretched to TIMED_SIZE, the median.
+
+    They take turns, so that whatever else the machine does slows all of them.
+    """
+    frame = resize(image, TIMED_SIZE)
+    times: dict[str, list[float]] = {name: [] for name in detectors}
+    for turn in range(WARM_UPS + TIMED_CALLS):
+        for name, detector in detectors.items():
+            start = perf_counter()
+            detector.detect(frame)
+            if turn >= WARM_UPS:
+                times[name].append(perf_counter() - start)
+    return {name: median(found) * 1e3 for name, found in times.items()}
 
 
 def _labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str], list[str]]:

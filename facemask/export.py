@@ -54,6 +54,29 @@ def export_tflite(
         facts.write(part, model_facts)
 
 
+def convert(path: Path, forward: Any, shape: tuple[int | None, ...]) -> bytes:
+    """A function of one float32 tensor of a shape as the bytes of a `.tflite` file, float16 inside.
+
+    forward: written in keras.ops or TensorFlow. path: where it will go, for the error's line.
+    Raises FacemaskError for what can't be converted.
+    """
+    load_keras()
+    import tensorflow as tf
+
+    with _silenced():
+        try:
+            concrete = tf.function(
+                forward, input_signature=[tf.TensorSpec(shape, tf.float32)]
+            ).get_concrete_function()
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+            return converter.convert()
+        except Exception as error:  # the converter raises many kinds, bare Exception among them
+            what = " ".join(str(error).split())[:300] or type(error).__name__
+            raise FacemaskError(f"{path}: the model can't be converted: {what}") from error
+
+
 def _converted(
     model: Any, model_facts: ModelFacts, quantize: Quantization, inputs: list[np.ndarray]
 ) -> bytes:

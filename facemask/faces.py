@@ -1,18 +1,24 @@
 """Where the faces of training images are: found as at use, or annotated in scenes and cut out."""
 
-import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from facemask.ahead import in_order
 from facemask.dataset import LabelledImages, Progress, file_digest, no_progress
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image
+from facemask.networks import side_by_side
 from facemask.pipeline import Detector
-from facemask.scenes import Scenes
+from facemask.scenes import Scene, Scenes
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Annotated faces of fewer pixels across are left out: people can't tell either.
 LEAST_WIDTH = 12
@@ -34,35 +40,49 @@ def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) ->
 
 
 def find_faces(
-    images: LabelledImages, detector: Detector, progress: Progress = no_progress
+    images: LabelledImages, load: Callable[[], Detector], progress: Progress = no_progress
 ) -> list[FaceBox | None]:
     """The face of each image that has just one; see only_face.
 
-    Raises FacemaskError when an image can't be read any more.
+    load: makes a detector for each thread. Raises FacemaskError when an image can't be read any
+    more.
     """
-    one_at_a_time = threading.Lock()
 
-    def find(path: Path) -> FaceBox | None:
-        image = read_image(path)
-        with one_at_a_time:  # a network of OpenCV's holds the state of one call
-            return only_face(image, detector)
+    def find(path: Path, detector: Detector) -> FaceBox | None:
+        return only_face(read_image(path), detector)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(progress(pool.map(find, images.paths), total=len(images)))
+    with closing(_detected(find, images.paths, load)) as found:
+        return list(progress(found, total=len(images)))
+
+
+def _detected(
+    work: Callable[[T, Detector], R], items: Iterable[T], load: Callable[[], Detector]
+) -> Generator[R, None, None]:
+    """work(item, detector) of each item in order, on threads with a detector each."""
+    own = threading.local()  # a network holds the state of one call
+
+    def with_detector(item: T) -> R:
+        if not hasattr(own, "detector"):
+            own.detector = load()
+        return work(item, own.detector)
+
+    with side_by_side() as workers:
+        yield from in_order(with_detector, items, workers, workers + 2)
 
 
 def cut_faces(
     scenes: Scenes,
     class_names: tuple[str, ...],
-    detector: Detector | None,
+    load: Callable[[], Detector] | None,
     folder: Path,
     progress: Progress = no_progress,
 ) -> LabelledImages:
     """Cut the annotated faces out of scenes into small files in a folder, to train on.
 
-    Each face comes once in its annotated box and, where the detector finds it, once more in the
-    detector's. Faces of classes that are not in class_names, or less than LEAST_WIDTH pixels
-    across, are left out and counted in `skipped`, as are scenes that can't be read.
+    Each face comes once in its annotated box and, where a detector finds it, once more in the
+    detector's; load makes a detector for each thread. Faces of classes that are not in
+    class_names, or less than LEAST_WIDTH pixels across, are left out and counted in `skipped`, as
+    are scenes that can't be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -73,13 +93,21 @@ def cut_faces(
     skipped = list(scenes.problems)
     other_classes: dict[str, int] = {}
     small = 0
-    for scene in progress(scenes.scenes, total=len(scenes.scenes)):
+
+    def look(scene: Scene, detector: Detector) -> tuple[np.ndarray, list[FaceBox]] | FacemaskError:
         try:
-            image, digest = read_image(scene.path), file_digest(scene.path)
+            image = read_image(scene.path)
         except FacemaskError as error:
-            skipped.append(str(error))
+            return error
+        return image, detector.detect(image, confidence=0.3)
+
+    looked = _detected(look, scenes.scenes, load or _NoDetector)
+    for scene, seen in zip(scenes.scenes, progress(looked, total=len(scenes.scenes)), strict=True):
+        if isinstance(seen, FacemaskError):
+            skipped.append(str(seen))
             continue
-        found = detector.detect(image, confidence=0.3) if detector else []
+        image, found = seen
+        digest = file_digest(scene.path)
         for face in scene.faces:
             if face.label not in class_names:
                 other_classes[face.label] = other_classes.get(face.label, 0) + 1
@@ -113,6 +141,11 @@ def cut_faces(
         source_names=(name,),
         skipped=tuple(skipped),
     )
+
+
+class _NoDetector:
+    def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
+        return []
 
 
 def _faces(count: int) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class FaceBox:
@@ -49,3 +51,23 @@ class FaceBox:
         ).area  # fmt: skip
         union = self.area + other.area - shared
         return shared / union if union else 0.0
+
+
+def suppress(boxes: np.ndarray, most: float, inside: float = 1.0) -> list[int]:
+    """Non-maximum suppression: which boxes, (N, 4), xyxy, the surest first, are to be kept.
+
+    Of two that overlap by an IoU above `most`, or of which the smaller lies in the other with more
+    than the share `inside`, it is the surer one.
+    """
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    left = np.arange(len(boxes))
+    kept = []
+    while len(left):
+        first, left = int(left[0]), left[1:]
+        kept.append(first)
+        low = np.maximum(boxes[first, :2], boxes[left, :2])
+        high = np.minimum(boxes[first, 2:], boxes[left, 2:])
+        both = np.prod(np.maximum(high - low, 0), axis=1)
+        apart = both <= most * (areas[first] + areas[left] - both)
+        left = left[apart & (both <= inside * np.minimum(areas[first], areas[left]))]
+    return kept

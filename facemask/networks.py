@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 
 from facemask.classifier import MaskClassifier, prefer_twin
-from facemask.detector import FaceDetector
+from facemask.detectors import load_detector
 from facemask.litert import IDENTIFIER
 from facemask.pipeline import Classifier, Detector
 
@@ -19,9 +19,20 @@ MAX_WORKERS = 8
 class Networks:
     """The face detector and the classifier of a run, loaded when they are first needed."""
 
-    def __init__(self, face: Path, model: Path, announce: Callable[[str], None]):
-        """face: folder of the detector's weights; model: a file as MaskClassifier.load takes."""
+    def __init__(
+        self,
+        face: Path,
+        model: Path,
+        announce: Callable[[str], None],
+        detector: str = "ssd",
+        tiles: int = 1,
+    ):
+        """face: folder of the detector's weights; model: a file as MaskClassifier.load takes.
+
+        detector: its name, and tiles, as detectors.load_detector takes them.
+        """
         self._face, self._model, self._announce = face, model, announce
+        self._detector, self._tiles = detector, tiles
         self._free: list[tuple[Detector, Classifier]] = []
         self._shared: Classifier | None = None
         self._loaded = False
@@ -30,13 +41,13 @@ class Networks:
     def load(self) -> bool:
         """Load a first pair, and announce it; whether it was this call that did.
 
-        Raises FacemaskError as FaceDetector.load and MaskClassifier.load do.
+        Raises FacemaskError as load_detector and MaskClassifier.load do.
         """
         with self._lock:
             if self._loaded:
                 return False
             self._announce("loading face detector model...")
-            detector = FaceDetector.load(self._face)
+            detector = self._load_detector()
             self._announce("loading face mask detector model...")
             self._model = prefer_twin(self._model, self._announce)
             classifier = MaskClassifier.load(self._model)
@@ -55,11 +66,15 @@ class Networks:
             pair = self._free.pop()
         except IndexError:
             classifier = self._shared or MaskClassifier.load(self._model)
-            pair = FaceDetector.load(self._face), classifier
+            pair = self._load_detector(), classifier
         try:
             yield pair
         finally:
             self._free.append(pair)
+
+    def _load_detector(self) -> Detector:
+        # As many threads as OpenCV's detectors take: one, where images are worked on side by side.
+        return load_detector(self._detector, self._face, cv2.getNumThreads(), self._tiles)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The recipe of the classic tutorial: a frozen MobileNetV2 under a small fully connected head.
-INPUT_SIZE = (224, 224)
+INPUT_SIZE = (224, 224)  # pixels, of the tutorial and of the ImageNet weights
 HEAD_UNITS = 128
 DROPOUT = 0.5
 
@@ -59,20 +59,25 @@ def make_repeatable(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def build_model(class_count: int, weights: str = "imagenet") -> Any:
+def build_model(
+    class_count: int, weights: str = "imagenet", size: tuple[int, int] = INPUT_SIZE
+) -> Any:
     """MobileNetV2 without its top, and a new head; only the head learns.
+
+    size: (height, width) of the images, pixels. The weights are those for 224x224 at any size: no
+    layer's shape depends on it, and what they know carries over.
 
     weights: of the base: "imagenet" (fetched by Keras, or found in KERAS_HOME), the path of an
     HDF5 file in the layout of Keras's own for MobileNetV2 without its top, or "none": random
     ones, which are of no use as they are, so that the base then learns with the head.
-    Returns a Keras model from (N, 224, 224, 3) float32, RGB in [-1, 1], to (N, class_count)
+    Returns a Keras model from (N, *size, 3) float32, RGB in [-1, 1], to (N, class_count)
     probabilities. Raises FacemaskError when the weights can't be had.
     """
     keras = load_keras()
-    inputs = keras.Input((*INPUT_SIZE, 3))
-    base = _load_base(weights)
+    inputs = keras.Input((*size, 3))
+    base = load_base(weights, size)
     base.trainable = weights == "none"
-    features = base(inputs)  # (N, 7, 7, 1280)
+    features = base(inputs)  # (N, 7, 7, 1280) of 224x224 pixels
     hidden = keras.layers.GlobalAveragePooling2D()(features)  # (N, 1280)
     hidden = keras.layers.Dense(HEAD_UNITS, activation="relu")(hidden)
     hidden = keras.layers.Dropout(DROPOUT)(hidden)
@@ -80,15 +85,22 @@ def build_model(class_count: int, weights: str = "imagenet") -> Any:
     return keras.Model(inputs, outputs, name="mask_detector")
 
 
-def _load_base(weights: str) -> Any:
+def load_base(weights: str, size: tuple[int, int] = INPUT_SIZE) -> Any:
+    """MobileNetV2 without its top; see build_model."""
     keras = load_keras()
     check_weights(weights)
     try:
-        return keras.applications.MobileNetV2(
+        base = keras.applications.MobileNetV2(
             input_shape=(*INPUT_SIZE, 3),
             include_top=False,
             weights=None if weights == "none" else weights,
         )
+        if size == INPUT_SIZE:
+            return base
+        # Keras would fetch other weights for some sizes, and warn of the others.
+        smaller = keras.applications.MobileNetV2((*size, 3), include_top=False, weights=None)
+        smaller.set_weights(base.get_weights())
+        return smaller
     except Exception as error:  # Keras raises a bare Exception for a failed download
         what = " ".join(str(error).split())[:300]
         if weights == "imagenet":

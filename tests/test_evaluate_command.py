@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from facemask import classifier, evaluate, evaluation_report, evaluation_sets
+from facemask.detector import FaceDetector
 from facemask.errors import FacemaskError
-from facemask.evaluation import Share, classification
+from facemask.evaluation import BoxCounts, Share, classification
 from facemask.evaluation_sets import Crop, Mistake, evaluate_crops, evaluate_folders
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
@@ -70,8 +71,8 @@ def digest(path: Path) -> str:
 
 
 def evaluated(*arguments: str, status: int = 0) -> dict:
-    """Run the command with the face detector at hand; evaluation.json."""
-    assert evaluate.main([*arguments, "--face", "face_detector"]) == status
+    """Run the command with the fake face detector; evaluation.json."""
+    assert evaluate.main([*arguments, "--detector", "ssd"]) == status
     return json.loads(Path("evaluation/evaluation.json").read_text())
 
 
@@ -159,7 +160,7 @@ def test_an_image_without_a_face_is_used_whole(photos: Path, fake_networks: Fake
     fake_networks.faces = []
     faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
     assert faces["figures"]["mask_detector.keras"]["accuracy"] == 1.0
-    assert faces["note"] == "4 of 4 without exactly one found face, used whole"
+    assert faces["note"] == "4 of 4 in which ssd does not find just one face, used whole"
 
 
 def test_of_several_faces_none_is_taken(photos: Path, fake_networks: FakeDetector) -> None:
@@ -168,22 +169,44 @@ def test_of_several_faces_none_is_taken(photos: Path, fake_networks: FakeDetecto
     faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
     assert faces["crops"] == 4
     assert faces["figures"]["mask_detector.keras"]["right"] == 4
-    assert faces["note"] == "4 of 4 without exactly one found face, used whole"
+    assert faces["note"] == "4 of 4 in which ssd does not find just one face, used whole"
 
 
 def test_confidence_is_that_of_faces(photos: Path) -> None:
     faces, _ = evaluated("--dataset", "photos", "--confidence", "0.95")["sets"][0]["rows"]
-    assert faces["note"].startswith("4 of 4 without")
+    assert faces["note"].startswith("4 of 4 in which")
 
 
-def test_without_weights_there_are_whole_images_alone(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_all_detectors_at_hand_are_measured_side_by_side(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "FACE", "nowhere")
+    """The SSD is a fake one here, the built-in one is real and sees no face in plain squares."""
+    assert evaluate.main(["--dataset", "photos", "--scenes", "street"]) == 0
+    record = json.loads(Path("evaluation/evaluation.json").read_text())
+    assert record["settings"]["detectors"] == ["ssd", "builtin"]
+    assert record["sets"][0]["box_counts"] == {
+        "ssd": {"none": 0, "one": 4, "several": 0},
+        "builtin": {"none": 4, "one": 0, "several": 0},
+    }
+    recalls = {name: found["recall"] for name, found in record["sets"][1]["findings"].items()}
+    assert recalls == {"ssd": {"count": 2, "total": 3}, "builtin": {"count": 0, "total": 3}}
+    assert ["photos", "ssd", "0", "4", "0", "100.00"] in table_cells()
+    found = [line[:5] for line in table_cells() if line[:2] == ["street", "builtin"]]
+    assert ["street", "builtin", "3", "0.00", "-"] in found
+
+
+def test_the_built_in_detector_is_always_at_hand(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceDetector, "is_at_hand", lambda folder: False)
     assert evaluate.main(["--dataset", "photos"]) == 0
-    rows = json.loads(Path("evaluation/evaluation.json").read_text())["sets"][0]["rows"]
-    assert [row["name"] for row in rows] == ["whole images"]
-    assert "so that faces can't be found" in capsys.readouterr().err
+    record = json.loads(Path("evaluation/evaluation.json").read_text())
+    assert record["settings"]["detectors"] == ["builtin"]
+
+
+def test_a_folder_of_weights_that_is_not_there(photos: Path) -> None:
+    with pytest.raises(FacemaskError, match="nowhere: no such folder"):
+        evaluate.main(["--dataset", "photos", "--face", "nowhere"])
 
 
 def test_a_class_that_the_model_does_not_know_is_skipped_by_name(
@@ -311,7 +334,7 @@ def test_scenes_are_left_out_as_well(scenes: Path) -> None:
     Path("mask_detector.split.json").write_text(json.dumps({"parts": parts}))
     found = evaluated("--scenes", "street")["sets"][0]
     assert (found["images"], found["left_out"]) == (1, {"mask_detector.keras": 1})
-    assert found["finding"]["recall"] == {"count": 1, "total": 1}
+    assert found["findings"]["ssd"]["recall"] == {"count": 1, "total": 1}
 
 
 def test_a_set_of_which_nothing_is_left_is_an_error_and_the_others_go_on(
@@ -349,17 +372,20 @@ def test_a_model_without_a_record_is_named(
 def test_scenes(scenes: Path) -> None:
     found = evaluated("--scenes", "street")["sets"][0]
     annotated, detected = found["rows"]
-    assert (annotated["name"], detected["name"]) == ("annotated boxes >= 24 px", "detector's boxes")
+    assert (annotated["name"], detected["name"]) == ("annotated boxes >= 24 px", "boxes of ssd")
     assert annotated["crops"] == 1  # the bare face, 30 pixels wide, and dark
     assert annotated["figures"]["mask_detector.keras"]["confusion"] == [[0, 0], [0, 1]]
     assert (detected["crops"], detected["figures"]["mask_detector.keras"]["crops"]) == (2, 1)
-    assert found["finding"]["recall"] == {"count": 2, "total": 3}
-    assert found["finding"]["precision"] == {"count": 2, "total": 2}
-    assert found["finding"]["by_width"]["16-23"] == {"count": 2, "total": 2}
-    assert found["finding"]["by_width"]["24-31"] == {"count": 0, "total": 1}
-    assert found["finding"]["ignored"] == 1
-    assert found["precisions"] == {"mask_detector.keras": {"with_mask": 1.0, "without_mask": 0.0}}
-    assert found["mean_average_precision"] == {"mask_detector.keras": 0.5}
+    assert found["findings"]["ssd"]["recall"] == {"count": 2, "total": 3}
+    assert found["findings"]["ssd"]["precision"] == {"count": 2, "total": 2}
+    assert found["findings"]["ssd"]["by_width"]["16-23"] == {"count": 2, "total": 2}
+    assert found["findings"]["ssd"]["by_width"]["24-31"] == {"count": 0, "total": 1}
+    assert found["findings"]["ssd"]["large"] == {"count": 0, "total": 0}
+    assert found["findings"]["ssd"]["ignored"] == 1
+    precisions = {"with_mask": 1.0, "without_mask": 0.0}
+    assert found["precisions"] == {"ssd": {"mask_detector.keras": precisions}}
+    assert found["mean_average_precision"] == {"ssd": {"mask_detector.keras": 0.5}}
+    assert found["milliseconds"]["ssd"] > 0
     assert found["problems"] == [
         "street: 1 face(s) of the class scarf, which not all models know: counted as found or"
         " missed, but not as right or wrong"
@@ -375,18 +401,10 @@ def test_smaller_faces_when_asked_for(scenes: Path) -> None:
 def test_a_false_detection_is_of_no_class(scenes: Path, fake_networks: FakeDetector) -> None:
     fake_networks.faces = [FaceBox(0, 40, 10, 50, 0.99)]
     found = evaluated("--scenes", "street")["sets"][0]
-    assert found["finding"]["precision"] == {"count": 0, "total": 2}
+    assert found["findings"]["ssd"]["precision"] == {"count": 0, "total": 2}
     assert found["rows"][1]["crops"] == 2
     assert found["rows"][1]["figures"] == {}
-    assert ["street", "detector's boxes", "any", "0", *["-"] * 6] in table_cells()
-
-
-def test_scenes_without_the_detector(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "FACE", "nowhere")
-    assert evaluate.main(["--scenes", "street"]) == 0
-    found = json.loads(Path("evaluation/evaluation.json").read_text())["sets"][0]
-    assert [row["name"] for row in found["rows"]] == ["annotated boxes >= 24 px"]
-    assert (found["finding"], found["precisions"]) == (None, {})
+    assert ["street", "boxes of ssd", "any", "0", *["-"] * 6] in table_cells()
 
 
 # --- by width and by colour ---
@@ -444,17 +462,6 @@ def test_right_by_colour_is_of_faces(photos: Path) -> None:
     assert "Right by face width" not in Path("evaluation/table.md").read_text()
 
 
-def test_right_by_colour_without_the_detector(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The dark face is in a bright image, of which the lower middle is looked at."""
-    monkeypatch.setattr(evaluate, "FACE", "nowhere")
-    assert evaluate.main(["--dataset", "photos"]) == 0
-    found = json.loads(Path("evaluation/evaluation.json").read_text())["sets"][0]
-    assert found["by_colour"] == {"white": {"mask_detector.keras": {"right": 2, "total": 2}}}
-    assert ["photos", "whole images", "white", "100.0 (2/2)"] in table_cells()
-
-
 def test_the_colour_is_looked_for_without_the_models_margin(photos: Path) -> None:
     """The second model sees a bright image around the dark face; the mask is dark all the same."""
     found = evaluated("--model", "other.keras", "--dataset", "photos")["sets"][0]
@@ -475,8 +482,9 @@ def test_what_is_printed_is_the_table_that_is_written(
     assert [*faces, "50.00", "50.00", "50.00", "0.350"] in cells
     widths = ["-", "100.00 % of 2", "0.00 % of 1", "-", "-"]
     labels = ["100.00 % of 1", "100.00 % of 1", "0.00 % of 1"]
-    assert ["street", "3", "66.67", *widths, *labels, "100.00"] in cells
-    assert ["street", "mask_detector.keras", "100.00", "0.00", "50.00"] in cells
+    found = ["street", "ssd", "3", "66.67", "-", "100.00", *widths, *labels]
+    assert found in [line[:-1] for line in cells]  # the last tells the time
+    assert ["street", "ssd", "mask_detector.keras", "100.00", "0.00", "50.00"] in cells
 
 
 def test_nothing_written_tells_of_the_machine(scenes: Path) -> None:
@@ -529,7 +537,7 @@ def test_nothing_is_written_when_every_set_fails(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "empty").mkdir()
-    arguments = ["--dataset", "empty", "nowhere", "--scenes", "empty", "-f", "face_detector"]
+    arguments = ["--dataset", "empty", "nowhere", "--scenes", "empty", "--detector", "ssd"]
     assert evaluate.main(arguments) == 1
     assert capsys.readouterr().err.count("[ERROR] ") == 3
     assert list(Path("evaluation").iterdir()) == []
@@ -595,11 +603,13 @@ def test_models_without_a_class_in_common(photos: Path) -> None:
         class_names = ("cat", "dog")
 
     with pytest.raises(FacemaskError, match="expected models that have a class in common"):
-        evaluate_folders(photos / "photos", "photos", {"a": FakeClassifier(), "b": Others()}, None)
+        evaluate_folders(photos / "photos", "photos", {"a": FakeClassifier(), "b": Others()}, {})
 
 
 def test_figures_can_be_had_without_the_command(photos: Path) -> None:
-    found = evaluate_folders(photos / "photos", "set", {"m": FakeClassifier()}, FakeDetector(FACE))
+    detectors = {"one": FakeDetector(FACE), "none": FakeDetector()}
+    found = evaluate_folders(photos / "photos", "set", {"m": FakeClassifier()}, detectors)
+    assert found.box_counts == {"one": BoxCounts(0, 4, 0), "none": BoxCounts(4, 0, 0)}
     assert [row.figures["m"].right for row in found.rows] == [2, 4]
     assert found.left_out_of == Share(0, 4)
 
@@ -657,10 +667,10 @@ def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
         assert row["crops"] == 12
         assert row["figures"]["mask_detector.keras"]["right"] >= 11
     assert scenes["images"] == 4
-    assert scenes["finding"]["recall"]["total"] > 4
+    assert scenes["findings"]["ssd"]["recall"]["total"] > 4
     assert scenes["rows"][0]["figures"]["mask_detector.keras"]["accuracy"] > 0.5
     by_colour = [share["mask_detector.keras"] for share in photos["by_colour"].values()]
     assert sum(share["total"] for share in by_colour) == 6
     assert sum(share["right"] for share in by_colour) >= 5
     by_width = [share["mask_detector.keras"] for share in scenes["by_width"].values()]
-    assert sum(share["total"] for share in by_width) == scenes["finding"]["recall"]["total"]
+    assert sum(share["total"] for share in by_width) == scenes["findings"]["ssd"]["recall"]["total"]

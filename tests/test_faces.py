@@ -37,10 +37,10 @@ def test_each_image_gets_its_own_face(tmp_path: Path) -> None:
     write_class(tmp_path / "without_mask", 2, 50)
     images = load_labelled_images([tmp_path])
     face = FaceBox(1, 2, 5, 6, 0.9)
-    assert find_faces(images, BrightnessDetector(face)) == [face] * 3 + [None] * 2
+    assert find_faces(images, lambda: BrightnessDetector(face)) == [face] * 3 + [None] * 2
     images.paths[1].unlink()
     with pytest.raises(FacemaskError, match=r"001\.png: no such image"):
-        find_faces(images, BrightnessDetector(face))
+        find_faces(images, lambda: BrightnessDetector(face))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_annotated_faces_are_cut_out_with_their_surroundings(
 
 def test_a_face_that_the_detector_finds_comes_twice(scenes: Scenes, tmp_path: Path) -> None:
     near, elsewhere = FaceBox(22, 32, 42, 62, 0.8), FaceBox(120, 60, 150, 90, 0.9)
-    cuts = cut_faces(scenes, CLASSES, FakeDetector(elsewhere, near), tmp_path / "cuts")
+    cuts = cut_faces(scenes, CLASSES, lambda: FakeDetector(elsewhere, near), tmp_path / "cuts")
     assert cuts.labels.tolist() == [1, 1, 0]
     image = read_image(tmp_path / "street.png")
     box = cuts.boxes[1]

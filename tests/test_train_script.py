@@ -123,14 +123,14 @@ def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> Non
     done = run_script(
         "train_mask_detector.py", "-d", drawn, "--weights", "none", "--epochs", "1",
         "--fine-tune-epochs", "1", "--batch-size", "8", "--test-size", "0.3", "--seed", "7",
-        "--face", "nowhere", cwd=tmp_path,
+        "--face", ".", cwd=tmp_path,
     )  # fmt: skip
     (drawn / "with_mask" / "broken.jpg").unlink()
     assert done.returncode == 0, done.stderr
     assert in_order(done.stdout, *MESSAGES)
     assert "[INFO] 20 images make " in done.stdout
     assert "precision    recall  f1-score   support" in done.stdout
-    assert "[WARN] nowhere: no face detector weights there" in done.stderr
+    assert "so the built-in face detector is used" in done.stdout
     assert "the model will know the drawings, not faces" in done.stderr
     assert "[WARN] skipped or mended, 1: " in done.stderr
     assert "broken.jpg: expected an image, found an empty file" in done.stderr

@@ -1,0 +1,92 @@
+"""Finding faces: the detector that comes with the project, which knows masks."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from facemask.errors import FacemaskError
+from facemask.face_network import STEP
+from facemask.face_targets import cells
+from facemask.files import PROJECT
+from facemask.geometry import FaceBox, suppress
+from facemask.images import resize
+from facemask.litert import LiteRTModel
+
+WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
+
+# Every image is stretched or shrunk to so many pixels along its longer side, which the network was
+# trained for; both sides become multiples of STEP.
+LONGER_SIDE = 640
+# Two boxes that overlap by more are of the same face.
+SAME_FACE_IOU = 0.35
+
+
+class BuiltinFaceDetector:
+    """The built-in face detector, loaded once and called for each image."""
+
+    def __init__(self, model: LiteRTModel):
+        self._model = model
+        self._size = (0, 0)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str] = WEIGHTS, threads: int | None = None
+    ) -> "BuiltinFaceDetector":
+        """Load the detector, to run on so many threads; by default, on one for each core.
+
+        Raises FacemaskError when the file is missing or no such network, and without LiteRT.
+        """
+        path = Path(path)
+        model = LiteRTModel.load(path, threads)
+        if len(model.output_shape) != 3 or model.output_shape[-1] != 5:
+            raise FacemaskError(
+                f"{path}: expected a face detector, (1, cells, 5), found outputs of shape"
+                f" {model.output_shape}"
+            )
+        return cls(model)
+
+    def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
+        """The faces of an image, the surest first; an empty list when there are none.
+
+        image: (H, W, 3) uint8, BGR. confidence: only boxes strictly above it are returned. Boxes
+        lie inside the image and are not empty.
+        """
+        height, width = image.shape[:2]
+        size = input_size(height, width)
+        if size != self._size:  # LiteRT takes some milliseconds to get ready for another size
+            self._model.prepare(size)
+            self._size = size
+        answers = self._model(resize(image, size)[None].astype(np.float32))[0]
+        boxes, confidences = decode(answers, *size, confidence)
+        boxes *= np.tile([width / size[1], height / size[0]], 2)
+        found = [
+            FaceBox(*box, confidence=float(sure)).clip(width, height)
+            for box, sure in zip(np.rint(boxes).astype(int).tolist(), confidences, strict=True)
+        ]
+        return [box for box in found if box.area]
+
+
+def input_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of what the network sees of an image, pixels."""
+    scale = LONGER_SIDE / max(height, width)
+    rows, columns = (max(STEP, round(side * scale / STEP) * STEP) for side in (height, width))
+    return rows, columns
+
+
+def decode(
+    answers: np.ndarray, height: int, width: int, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4), xyxy in pixels of the network's input, and confidences (N,), surest first.
+
+    answers: (cells, 5) float32, as the `.tflite` model gives them for an input of that height and
+    width: the confidence, and the distances from the cell's centre to the box's sides in strides.
+    Of boxes that overlap by more than SAME_FACE_IOU only the surest is kept.
+    """
+    centres, strides = cells(height, width)
+    chosen = np.flatnonzero(answers[:, 0] > confidence)
+    chosen = chosen[np.argsort(-answers[chosen, 0], kind="stable")]
+    reach = answers[chosen, 1:] * strides[chosen, None]
+    boxes = np.concatenate([centres[chosen] - reach[:, :2], centres[chosen] + reach[:, 2:]], axis=1)
+    kept = suppress(boxes, SAME_FACE_IOU)
+    return boxes[kept], answers[chosen[kept], 0]

@@ -1,0 +1,248 @@
+"""Train the built-in face detector on photographs with annotated faces, and on portraits.
+
+    python -m facemask.train_face_detector --scenes scenes scenes2 --dataset dataset real_crops
+
+Writes the detector for LiteRT, a plot of the training and a card that says what it was made of and
+how good it is. YuNet's weights must be at hand (--face): it finds the faces of portraits, and those
+that nobody annotated.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facemask.console import ArgumentParser, file_with_suffix, info, number_above, run, whole_number
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT, check_writable, find, replacing
+
+if TYPE_CHECKING:
+    from facemask.face_samples import Photograph
+
+COMMAND = "facemask.train_face_detector"
+EPOCHS = 64
+STEPS = 100  # of an epoch
+# Windows of a batch, and their size in pixels. Every fourth batch has fewer and larger ones, or
+# faces that fill an image would never be seen.
+BATCH_SIZE = 16
+SIZE, LARGE_SIZE = 384, 640
+LEARNING_RATE = 1e-3
+SLIMMED_ON = 96  # windows that the base is slimmed to
+VALIDATE_EVERY = 4  # epochs
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(
+        prog=f"python -m {COMMAND}", description="Train the built-in face detector."
+    )
+    add = parser.add_argument
+    add(
+        "--scenes",
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="folders of photographs with annotated faces (Pascal VOC XML)",
+    )
+    add(
+        "-d",
+        "--dataset",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of portraits, whose faces YuNet finds",
+    )
+    add(
+        "--split",
+        type=Path,
+        default=Path("mask_detector.split.json"),
+        metavar="FILE",
+        help="which photographs are for training, for validation and for the figures, as"
+        " train_mask_detector.py writes it (%(default)s)",
+    )
+    add(
+        "-f",
+        "--face",
+        default="face_detector",
+        metavar="DIR",
+        help="folder with YuNet's weights (%(default)s)",
+    )
+    add(
+        "-o",
+        "--output",
+        type=file_with_suffix(".tflite"),
+        default=PROJECT / "face_detector" / "builtin.tflite",
+        metavar="FILE",
+        help="detector to write; its plot and card, and the checkpoint, lie beside it"
+        " (face_detector/builtin.tflite)",
+    )
+    add("--epochs", type=whole_number(1), default=EPOCHS, help="(%(default)s)")
+    add("--steps", type=whole_number(1), default=STEPS, help="of an epoch (%(default)s)")
+    add("--batch-size", type=whole_number(1), default=BATCH_SIZE, help="(%(default)s)")
+    add("--learning-rate", type=number_above(0), default=LEARNING_RATE, help="(%(default)s)")
+    add("--seed", type=whole_number(0), default=42, help="of all that is random (%(default)s)")
+    add(
+        "--weights",
+        default="imagenet",
+        metavar="{imagenet,none,PATH}",
+        help="of the MobileNetV2 that the base is slimmed from (%(default)s)",
+    )
+    add("--resume", action="store_true", help="go on from the checkpoint of a run that ended early")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    from facemask import face_training, training
+
+    plot, card = args.output.with_suffix(".png"), args.output.with_suffix(".md")
+    checkpoint = args.output.with_suffix(".weights.h5")
+    state = args.output.with_suffix(".state.json")
+    check_writable(args.output, plot, card, checkpoint, state)
+    training.check_weights(args.weights)
+    if args.resume and not (checkpoint.is_file() and state.is_file()):
+        raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
+    parts = load_photographs(args)
+
+    info("compiling model...")
+    training.make_repeatable(args.seed)
+    trainer = face_training.Trainer(
+        parts["train"],
+        shapes(args.batch_size),
+        args.steps,
+        args.epochs,
+        args.learning_rate,
+        args.seed,
+    )
+    curves: dict[str, list[float]] = {name: [] for name in face_training.CURVES}
+    if args.resume:
+        curves = face_training.restore(trainer, checkpoint, state)
+    elif args.weights != "none":
+        trainer.slim(training.load_base(args.weights), SLIMMED_ON)
+
+    info("training...")
+    started = time.monotonic()
+
+    def after_epoch(epoch: int, loss: float) -> None:
+        curves["loss"].append(loss)
+        line = f"epoch {epoch + 1} of {args.epochs}: loss {loss:.3f}"
+        if (epoch + 1) % VALIDATE_EVERY == 0:
+            with trainer.averaged():
+                found = face_training.average_precision(trainer.network, parts["validation"])
+            curves["epoch"].append(epoch + 1)
+            curves["average_precision"].append(found)
+            line += f", average precision on validation {found:.3f}"
+        face_training.save(trainer, checkpoint, state, curves)
+        info(f"{line}, {time.monotonic() - started:.0f} s")
+
+    trainer.fit(first_epoch=len(curves["loss"]), after_epoch=after_epoch)
+    trainer.finish()
+
+    info("calibrating confidences...")
+    scale, offset = face_training.calibrate(trainer.network, parts["validation"])
+    info("saving face detector...")
+    face_training.export(args.output, trainer.network, scale, offset)
+    figures = face_training.figures(args.output, parts)
+    with replacing(card) as part:
+        part.write_text(card_text(args, parts, figures, scale, offset), encoding="utf-8")
+    face_training.plot(plot, curves)
+    print(figures)
+    info(f"wrote {args.output}, {card.name} and {plot.name} beside it")
+    for leftover in (checkpoint, state):
+        leftover.unlink(missing_ok=True)
+    return 0
+
+
+def shapes(batch_size: int) -> list[tuple[int, int]]:
+    """Sizes and windows of the batches in turn; the large ones have about as many pixels."""
+    usual = (SIZE, batch_size)
+    # Keras looks at the first two batches to learn which sides differ.
+    return [usual, (LARGE_SIZE, max(1, round(batch_size * (SIZE / LARGE_SIZE) ** 2))), usual, usual]
+
+
+def load_photographs(args: argparse.Namespace) -> "dict[str, list[Photograph]]":
+    """The photographs of each part; those of the parts not learnt from with annotations only."""
+    from tqdm import tqdm
+
+    from facemask.dataset import file_digest
+    from facemask.images import list_files
+    from facemask.scenes import load_scenes
+    from facemask.splits import PARTS, read_split
+    from facemask.teacher import Teacher, annotated
+    from facemask.yunet import YuNetFaceDetector
+
+    part_of = read_split(find(args.split))
+    info("loading face detector model...")
+    teacher = Teacher(YuNetFaceDetector.load(find(args.face)))
+    progress: Callable[..., Any] = partial(tqdm, disable=None, unit=" images")
+    info("loading images...")
+    scenes: dict[str, list[Any]] = {part: [] for part in PARTS}
+    unknown = 0
+    for folder in map(find, args.scenes):
+        for scene in load_scenes(folder, progress).scenes:
+            part = part_of.get(file_digest(scene.path))
+            unknown += part is None
+            if part:
+                scenes[part].append(scene)
+    if not scenes["train"] or not scenes["validation"]:
+        raise FacemaskError(
+            f"{args.split}: expected parts of the scenes for training and for validation, found"
+            f" {len(scenes['train'])} and {len(scenes['validation'])} photographs"
+        )
+    teacher.learn(scenes["train"])
+    photographs = {part: [annotated(scene) for scene in scenes[part]] for part in PARTS}
+    photographs["train"] = [teacher.scene(scene) for scene in progress(scenes["train"])]
+    files = [path for folder in map(find, args.dataset) for path in list_files(folder)]
+    chosen = [path for path in files if part_of.get(file_digest(path)) == "train"]
+    portraits = [teacher.portrait(path) for path in progress(chosen)]
+    photographs["train"] += [one for one in portraits if one]
+    counts = ", ".join(f"{len(photographs[part])} for {part}" for part in PARTS)
+    info(f"images: {counts}; {unknown} scenes are not in the split")
+    return photographs
+
+
+def card_text(
+    args: argparse.Namespace,
+    parts: "dict[str, list[Photograph]]",
+    figures: str,
+    scale: float,
+    offset: float,
+) -> str:
+    """The card in Markdown. Folders appear by their names: a path would tell of the machine."""
+    from facemask.training import versions
+
+    names = [find(folder).resolve().name for folder in (*args.scenes, *args.dataset)]
+    settings = {
+        name: getattr(args, name)
+        for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")
+    }
+    learnt = parts["train"]
+    scenes = [one for one in learnt if not one.portrait]
+    portraits = [one for one in learnt if one.portrait]
+    datasets = f" --dataset {' '.join(names[len(args.scenes) :])}" if args.dataset else ""
+    return f"""# The built-in face detector: {args.output.name}
+
+Made by
+
+    python -m {COMMAND} --scenes {" ".join(names[: len(args.scenes)])}{datasets}
+
+with the settings `{json.dumps(settings)}` and the versions `{json.dumps(versions())}`.
+
+- Learnt from {len(scenes)} scenes with {sum(len(one.faces) for one in scenes)} annotated faces;
+  where YuNet alone sees a face in them, the detector may say what it likes.
+- Learnt from {len(portraits)} portraits with {sum(len(one.faces) for one in portraits)} faces,
+  whose boxes are YuNet's, brought to the annotators' shape.
+- Calibrated on {len(parts["validation"])} other scenes: the logit times {scale:.2f} plus
+  {offset:.2f}. On these, F1 is greatest at a confidence of .5.
+
+The photographs of the following figures were used for neither. Boxes count as found from an IoU of
+.5 on, at confidence .5.
+
+{figures}
+"""
+
+
+if __name__ == "__main__":
+    run(main)

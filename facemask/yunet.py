@@ -1,0 +1,81 @@
+"""Finding faces: YuNet (Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
+
+WEIGHTS_NAME = "yunet_n_640_640.onnx"
+
+# YuNet misses faces of few pixels, so that small images are enlarged to this, twice at most; and
+# large ones are shrunk to it.
+LONGER_SIDE = 1280
+MOST_ENLARGED = 2.0
+SAME_FACE_IOU = 0.3  # YuNet's own default
+MOST_BOXES = 5000
+
+
+class YuNetFaceDetector:
+    """YuNet through cv2.FaceDetectorYN, loaded once and called for each image."""
+
+    def __init__(self, network: cv2.FaceDetectorYN):
+        self._network = network
+
+    @staticmethod
+    def is_at_hand(folder: str | os.PathLike[str]) -> bool:
+        """Whether the folder holds the detector's weights."""
+        return (Path(folder) / WEIGHTS_NAME).is_file()
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "YuNetFaceDetector":
+        """Load the detector from the folder that holds its weights.
+
+        Raises FacemaskError when the weights are missing, or are not those of this network.
+        """
+        weights = Path(folder) / WEIGHTS_NAME
+        if not cls.is_at_hand(folder):
+            raise FacemaskError(
+                f"{weights}: no such file; expected YuNet's weights there"
+                " (python -m facemask.downloads yunet)"
+            )
+        try:
+            network = cv2.FaceDetectorYN.create(
+                str(weights), "", (320, 320), 0.5, SAME_FACE_IOU, MOST_BOXES
+            )
+            # Weights of another network show only when the network runs.
+            detector = cls(network)
+            detector.detect(np.zeros((320, 320, 3), np.uint8))
+        except cv2.error as error:
+            raise FacemaskError(
+                f"{weights}: not the weights of YuNet: {error.err or error}"
+            ) from error
+        return detector
+
+    def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
+        """The faces of an image, the surest first; an empty list when there are none.
+
+        image: (H, W, 3) uint8, BGR. confidence: only boxes strictly above it are returned. Boxes
+        lie inside the image and are not empty.
+        """
+        height, width = image.shape[:2]
+        scale = min(MOST_ENLARGED, LONGER_SIDE / max(height, width))
+        # At least a pixel a side; both scales as they come out, or boxes would be off.
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        self._network.setInputSize(size)
+        self._network.setScoreThreshold(confidence)
+        rows = self._network.detect(cv2.resize(image, size))[1]
+        if rows is None:
+            return []
+        corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+        corners = np.rint(corners * np.tile([width / size[0], height / size[1]], 2)).astype(int)
+        boxes = [
+            FaceBox(*box, confidence=float(row[14])).clip(width, height)
+            for box, row in zip(corners.tolist(), rows, strict=True)
+            if row[14] > confidence
+        ]
+        found = [box for box in boxes if box.area]
+        return sorted(found, key=lambda box: box.confidence, reverse=True)

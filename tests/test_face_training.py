@@ -1,0 +1,168 @@
+"""The built-in detector's answers, loss, samples and training."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facemask import face_network, train_face_detector
+from facemask.backend import load_keras
+from facemask.builtin import BuiltinFaceDetector
+from facemask.face_network import build_face_network, slim
+from facemask.face_samples import Photograph, sample
+from facemask.face_targets import EITHER, FACE, NOTHING, cells, encode, face_loss
+from facemask.teacher import ious
+
+NONE = np.zeros((0, 4), np.float32)
+
+
+def test_near_cells_of_the_right_stride_answer_for_a_face() -> None:
+    box = np.array([[40, 40, 60, 60]], np.float32)
+    truth = encode(box, NONE, 96, 96)
+    centres, strides = cells(96, 96)
+    face = truth[:, 0] == FACE
+    assert set(strides[face]) == {8}
+    assert np.abs(centres[face] - 50).max() <= 6
+    corners = np.concatenate([centres - 8 * truth[:, 1:3], centres + 8 * truth[:, 3:]], axis=1)
+    assert (corners[face] == box).all()
+    assert truth[0, 0] == NOTHING
+
+
+def test_unsure_places_may_be_either() -> None:
+    truth = encode(NONE, np.array([[0, 0, 20, 20]], np.float32), 96, 96)
+    centres, _ = cells(96, 96)
+    assert (truth[:, 0] == np.where((centres < 20).all(axis=1), EITHER, NOTHING)).all()
+
+
+def test_right_answers_cost_less_than_wrong_ones() -> None:
+    box = np.array([[40, 40, 60, 60]], np.float32)
+    truth = encode(box, NONE, 96, 96)
+    right = np.full((len(truth), 5), -9.0, np.float32)
+    face = truth[:, 0] == FACE
+    right[face, 0] = 9.0
+    right[face, 1:] = np.log(truth[face, 1:])
+    best = float(np.asarray(face_loss(truth[None], right[None])))
+    assert best == pytest.approx(0, abs=1e-3)
+    unseen, moved, seen_elsewhere = right.copy(), right.copy(), right.copy()
+    unseen[face, 0] = -9.0
+    moved[face, 1] += 0.5
+    seen_elsewhere[0, 0] = 9.0
+    for wrong in (unseen, moved, seen_elsewhere):
+        assert float(np.asarray(face_loss(truth[None], wrong[None]))) > best + 0.05
+
+
+def test_a_sample_moves_boxes_with_its_pixels(tmp_path: Path) -> None:
+    image = np.full((200, 200, 3), 40, np.uint8)
+    image[80:120, 70:110] = 220
+    path = tmp_path / "square.png"
+    cv2.imwrite(str(path), image)
+    one = Photograph(path, np.array([[70, 80, 110, 120]], np.float32), NONE, portrait=False)
+    shares = []
+    for seed in range(30):
+        view, faces, _ = sample([[one], []], 384, np.random.default_rng(seed))
+        assert view.shape == (384, 384, 3)
+        for box in faces:
+            x1, y1, x2, y2 = np.rint(box).astype(int)
+            inside = float(view[y1:y2, x1:x2].mean())
+            shares.append(inside > view[:y1].mean() if y1 > 20 else True)
+    assert len(shares) > 15
+    assert np.mean(shares) > 0.9
+
+
+def test_iou() -> None:
+    others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], float)
+    assert ious(np.array([0, 0, 10, 10.0]), others).tolist() == pytest.approx([1, 1 / 3, 0])
+
+
+def test_slimming_keeps_what_the_base_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many channels as the full network has, nothing may be lost."""
+    keras = load_keras()
+    blocks = ((16, 1, 32), (24, 2, 96), (24, 1, 144))
+    monkeypatch.setattr(face_network, "STEM", 32)
+    monkeypatch.setattr(face_network, "BLOCKS", blocks)
+    monkeypatch.setattr(face_network, "_BLOCKS", range(3))
+    monkeypatch.setattr(face_network, "LEVELS", (0, 1, 2))
+    monkeypatch.setattr(face_network, "_doubled", lambda level: level)
+    monkeypatch.setattr(face_network, "PYRAMID", 8)
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((None, None, 3))
+    base = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
+    for layer in base.layers:  # learnt weights keep a signal's size, random ones let it fade
+        if len(layer.weights) == 1:
+            layer.set_weights([3 * layer.get_weights()[0]])
+    x = face_network._convolution(inputs, 32, 3, 2, "stem")
+    outputs = []
+    for number, (filters, stride, kept) in enumerate(blocks):
+        before = x
+        if number:
+            x = face_network._convolution(x, kept, 1, 1, f"expand_{number}")
+        x = face_network._depthwise(x, stride, f"depthwise_{number}")
+        x = face_network._convolution(x, filters, 1, 1, f"project_{number}", cap=False)
+        if number == 2:
+            x = keras.layers.Add(name="add_2")([before, x])
+        outputs.append(x)
+    network = keras.Model(inputs, outputs[-1])
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (96, 96, 3), np.uint8) for _ in range(8)]
+    slim(network, base, images)
+    full = keras.Model(base.input, base.get_layer("block_2_add").output)
+    image = images[0][None].astype(np.float32)
+    wanted = np.asarray(full(image[..., ::-1] / 127.5 - 1, training=False))
+    given = np.asarray(network(image, training=False))
+    inner = (slice(None), slice(4, -4), slice(4, -4))  # at the edge, black is padded, not grey
+    error = np.square(wanted[inner] - given[inner]).mean() / wanted[inner].var()
+    assert error < 0.05
+
+
+def test_the_networks_answers_have_a_row_for_each_cell() -> None:
+    answers = build_face_network()(np.zeros((2, 64, 96, 3), np.float32), training=False)
+    assert answers.shape == (2, len(cells(64, 96)[0]), 5)
+
+
+def test_a_detector_is_trained_interrupted_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = np.full((128, 128, 3), 60, np.uint8)
+    image[40:80, 40:80] = 200
+    path = tmp_path / "street" / "images" / "one.png"
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), image)
+    one = Photograph(path, np.array([[40, 40, 80, 80]], np.float32), NONE, portrait=False)
+    parts = {"train": [one], "validation": [one], "test": [one]}
+    monkeypatch.setattr(train_face_detector, "load_photographs", lambda args: parts)
+    monkeypatch.setattr(train_face_detector, "SIZE", 64)
+    monkeypatch.setattr(train_face_detector, "LARGE_SIZE", 96)
+    output = tmp_path / "found.tflite"
+    arguments = [
+        "--scenes", str(tmp_path / "street"), "--weights", "none", "--output", str(output),
+        "--steps", "4", "--batch-size", "2", "--epochs", "2",
+    ]  # fmt: skip
+    card_text = train_face_detector.card_text
+
+    def cut_short(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_face_detector, "card_text", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        train_face_detector.main(arguments)
+    state = json.loads((tmp_path / "found.state.json").read_text())
+    assert len(state["loss"]) == 2
+    monkeypatch.setattr(train_face_detector, "card_text", card_text)
+    assert train_face_detector.main([*arguments, "--resume"]) == 0
+    assert BuiltinFaceDetector.load(output).detect(image, 0.99) == []
+    assert "| street | 1 | 1 |" in (tmp_path / "found.md").read_text()
+    assert not (tmp_path / "found.state.json").exists()
+    assert "epoch 1 of 2" in capsys.readouterr().out
+
+
+def test_resuming_needs_a_checkpoint(tmp_path: Path, run_script) -> None:
+    done = run_script(
+        "-m", "facemask.train_face_detector", "--scenes", tmp_path, "--resume",
+        "--weights", "none", "--output", tmp_path / "x.tflite",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("[ERROR]")
+    assert done.stderr.count("\n") == 1
+    assert "x.weights.h5: no such file" in done.stderr
