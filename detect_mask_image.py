@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from facemask.timings import Timings
 
 WINDOW = "Output"
-MANY = 10  # more images than this get a progress bar
+MANY = 10  # more images than this get a progress bar, and networks made ready for many
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     detector = prepare(args.detector, face, info)
 
     timings = Timings() if args.timings else NO_TIMINGS
-    networks = Networks(face, model, info, detector, args.tiles)
+    networks = Networks(face, model, info, detector, args.tiles, many=len(jobs) > MANY)
     failed = number = 0
     try:
         with ExitStack() as stack:

@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         show = not args.no_display and display.can_show_windows()
         if not (show or args.no_display):
             warn("no display to open a window on; Ctrl-C ends the run")
-        networks = Networks(face, model, info, detector, args.tiles)
+        networks = Networks(face, model, info, detector, args.tiles, many=True)
         networks.load()
 
         info("starting video stream...")

@@ -327,7 +327,7 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
         face = find(args.face)
         name = choose(args.detector, face, info)
         info("loading face detector model...")
-        load = partial(load_detector, name, face, threads=1)
+        load = partial(load_detector, name, face, threads=1, many=True)
         load()  # what is wrong with it shows before the images are read
 
     info("loading images...")

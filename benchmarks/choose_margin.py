@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     progress = partial(tqdm, disable=None)
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         info("loading images...")
-        load = partial(FaceDetector.load, find(args.face))
+        load = partial(FaceDetector.load, find(args.face), threads=1, many=True)
         images = dataset.load_labelled_images([find(folder) for folder in args.dataset], progress)
         images = images.with_boxes(faces.find_faces(images, load, progress))
         for number, folder in enumerate(map(find, args.scenes)):

@@ -43,14 +43,16 @@ def prepare(name: str, folder: Path, announce: Callable[[str], None]) -> str:
     return name
 
 
-def load_detector(name: str, folder: Path, threads: int | None = None, tiles: int = 1) -> Detector:
+def load_detector(
+    name: str, folder: Path, threads: int | None = None, tiles: int = 1, many: bool = False
+) -> Detector:
     """Load a detector by its name: "ssd", "yunet" or "builtin".
 
-    folder: of the weights of those that are fetched. threads: for the built-in one, by default one
-    for each core; OpenCV's detectors follow cv2.setNumThreads. tiles: see tiling.TiledDetector.
-    Raises FacemaskError when it can't be loaded.
+    folder: of the weights of those that are fetched. threads: that LiteRT takes, by default one for
+    each core; OpenCV follows cv2.setNumThreads. tiles: see tiling.TiledDetector. many: whether many
+    images are to come; see FaceDetector.load. Raises FacemaskError when it can't be loaded.
     """
-    detector = _load(name, folder, threads)
+    detector = _load(name, folder, threads, many)
     if tiles == 1:
         return detector
     from facemask.tiling import TiledDetector
@@ -58,7 +60,7 @@ def load_detector(name: str, folder: Path, threads: int | None = None, tiles: in
     return TiledDetector(detector, tiles)
 
 
-def _load(name: str, folder: Path, threads: int | None) -> Detector:
+def _load(name: str, folder: Path, threads: int | None, many: bool) -> Detector:
     if name == "builtin":
         from facemask.builtin import BuiltinFaceDetector
 
@@ -69,4 +71,4 @@ def _load(name: str, folder: Path, threads: int | None) -> Detector:
         return YuNetFaceDetector.load(folder)
     from facemask.detector import FaceDetector
 
-    return FaceDetector.load(folder)
+    return FaceDetector.load(folder, threads, many)

@@ -185,7 +185,7 @@ def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str
         fetched = {"ssd": FaceDetector, "yunet": YuNetFaceDetector}
         names = [name for name, kind in fetched.items() if kind.is_at_hand(given)] + ["builtin"]
     info(f"loading face detector models: {', '.join(names)}...")
-    return {name: detectors.load_detector(name, given) for name in names}
+    return {name: detectors.load_detector(name, given, many=True) for name in names}
 
 
 def read_trained_on(models: dict[str, Path]) -> dict[str, frozenset[str]]:

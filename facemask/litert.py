@@ -56,7 +56,7 @@ class LiteRTModel:
         Raises FacemaskError for a file that LiteRT can't use.
         """
         try:
-            interpreter_class = load_interpreter()
+            load_interpreter()
         except ImportError as error:
             raise FacemaskError(
                 f"{path}: a .tflite model needs LiteRT, which can't be imported ({error});"
@@ -66,6 +66,15 @@ class LiteRTModel:
             content = path.read_bytes()
         except OSError as error:
             raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
+        return cls.from_bytes(path, content, threads)
+
+    @classmethod
+    def from_bytes(cls, path: Path, content: bytes, threads: int | None = None) -> "LiteRTModel":
+        """The model that a `.tflite` file's bytes hold; the path is for errors.
+
+        Raises ImportError without LiteRT, FacemaskError for a model that it can't use.
+        """
+        interpreter_class = load_interpreter()
         try:
             interpreter = interpreter_class(
                 model_content=content,

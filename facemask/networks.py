@@ -26,13 +26,14 @@ class Networks:
         announce: Callable[[str], None],
         detector: str = "ssd",
         tiles: int = 1,
+        many: bool = False,
     ):
         """face: folder of the detector's weights; model: a file as MaskClassifier.load takes.
 
-        detector: its name, and tiles, as detectors.load_detector takes them.
+        detector: its name, and tiles and many, as detectors.load_detector takes them.
         """
         self._face, self._model, self._announce = face, model, announce
-        self._detector, self._tiles = detector, tiles
+        self._detector, self._tiles, self._many = detector, tiles, many
         self._free: list[tuple[Detector, Classifier]] = []
         self._shared: Classifier | None = None
         self._loaded = False
@@ -74,7 +75,9 @@ class Networks:
 
     def _load_detector(self) -> Detector:
         # As many threads as OpenCV's detectors take: one, where images are worked on side by side.
-        return load_detector(self._detector, self._face, cv2.getNumThreads(), self._tiles)
+        return load_detector(
+            self._detector, self._face, cv2.getNumThreads(), self._tiles, self._many
+        )
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
     from facemask import classifier, detector, downloads
 
     fake = FakeDetector(FaceBox(10, 10, 30, 30, 0.9))
-    monkeypatch.setattr(detector.FaceDetector, "load", lambda folder: fake)
+    monkeypatch.setattr(detector.FaceDetector, "load", lambda *_: fake)
     monkeypatch.setattr(detector.FaceDetector, "is_at_hand", lambda folder: True)
     monkeypatch.setattr(classifier.MaskClassifier, "load", lambda path: FakeClassifier())
     monkeypatch.setattr(classifier, "check_model_file", lambda path: None)

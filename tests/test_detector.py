@@ -1,17 +1,26 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from facemask.detector import INPUT_SIZE, MEAN_BGR, WEIGHTS_NAME, FaceDetector
+from facemask import litert
+from facemask.detector import (
+    INPUT_SIZE,
+    MEAN_BGR,
+    WEIGHTS_NAME,
+    FaceDetector,
+    OpenCVNetwork,
+    decode,
+)
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image
 
 
 class FakeNetwork:
-    """Answers with the rows it was made with; see the last layer in deploy.prototxt."""
+    """Answers as cv2.dnn does, with the rows it was made with; see the end of deploy.prototxt."""
 
     def __init__(self, *rows: tuple[float, ...]):
         self.rows = np.array(rows, np.float32).reshape(1, 1, -1, 7)
@@ -26,9 +35,8 @@ class FakeNetwork:
 
 def detect(*rows: tuple[float, ...], confidence: float = 0.5) -> list[tuple]:
     """Boxes that the rows give in an image 200 wide and 100 high."""
-    found = FaceDetector(FakeNetwork(*rows)).detect(  # pyright: ignore[reportArgumentType]
-        np.zeros((100, 200, 3), np.uint8), confidence
-    )
+    network = OpenCVNetwork(FakeNetwork(*rows))  # pyright: ignore[reportArgumentType]
+    found = FaceDetector(network).detect(np.zeros((100, 200, 3), np.uint8), confidence)
     return [(face.x1, face.y1, face.x2, face.y2) for face in found]
 
 
@@ -55,7 +63,7 @@ def test_confidence_is_strict_and_the_surest_comes_first() -> None:
 def test_the_network_gets_bgr_less_its_mean() -> None:
     network = FakeNetwork()
     image = np.full((10, 20, 3), (204, 187, 133), np.uint8)
-    FaceDetector(network).detect(image)  # pyright: ignore[reportArgumentType]
+    OpenCVNetwork(network).rows(image, 0.5)  # pyright: ignore[reportArgumentType]
     assert network.blob.shape == (1, 3, 300, 300)
     assert network.blob[0, :, 0, 0].tolist() == [100, 10, 10]
 
@@ -80,11 +88,51 @@ def detector(assets: Path) -> FaceDetector:
 
 
 @pytest.mark.assets
-def test_cut_off_weights_are_one_line(assets: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_cut_off_weights_are_one_line(assets: Path, tmp_path: Path, many: bool) -> None:
     whole = (assets / "face_detector" / WEIGHTS_NAME).read_bytes()
     (tmp_path / WEIGHTS_NAME).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FacemaskError, match="not the weights of the face detector"):
-        FaceDetector.load(tmp_path)
+    with pytest.raises(FacemaskError, match="not the weights of the face detector") as problem:
+        FaceDetector.load(tmp_path, many=many)
+    assert "\n" not in str(problem.value)
+
+
+def test_boxes_are_decoded_from_their_anchors() -> None:
+    anchors = np.array([[0.5, 0.4, 0.2, 0.1]], np.float32)
+    assert decode(np.zeros((1, 4)), anchors) == pytest.approx(np.array([[0.4, 0.35, 0.6, 0.45]]))
+    moved = decode(np.array([[0.5, -1.0, np.log(2), 0.0]]), anchors)
+    assert moved == pytest.approx(np.array([[0.4, 0.25, 0.8, 0.35]]))
+
+
+@pytest.mark.assets
+def test_litert_finds_what_opencv_finds(assets: Path) -> None:
+    folder = assets / "face_detector"
+    one, many = FaceDetector.load(folder), FaceDetector.load(folder, threads=1, many=True)
+    paths = sorted((assets / "scenes" / "images").iterdir())[:40]
+    paths += sorted((assets / "dataset" / "with_mask").iterdir())[::30]
+    count = 0
+    for path in paths:
+        image = read_image(path)
+        expected, found = (each.detect(image, 0.1) for each in (one, many))
+        corners = [
+            [(box.x1, box.y1, box.x2, box.y2) for box in boxes] for boxes in (expected, found)
+        ]
+        assert corners[0] == corners[1]
+        confidences = [[box.confidence for box in boxes] for boxes in (expected, found)]
+        assert confidences[0] == pytest.approx(confidences[1], abs=1e-4)
+        count += len(found)
+    assert count > 100
+
+
+@pytest.mark.assets
+def test_without_litert_it_stays_with_opencv(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ImportError("no LiteRT")
+
+    monkeypatch.setattr(litert, "load_interpreter", missing)
+    detector = FaceDetector.load(assets / "face_detector", many=True)
+    assert isinstance(detector._network, OpenCVNetwork)
+    assert len(detector.detect(read_image(PROJECT / "examples" / "example_03.png"))) == 2
 
 
 @pytest.mark.assets

@@ -21,7 +21,7 @@ from .test_export import FACTS, brightness_model, export_tflite
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each load makes a fake of its own."""
-    monkeypatch.setattr(FaceDetector, "load", lambda folder: FakeDetector())
+    monkeypatch.setattr(FaceDetector, "load", lambda *_: FakeDetector())
     monkeypatch.setattr(MaskClassifier, "load", lambda path: FakeClassifier())
 
 
@@ -106,7 +106,7 @@ def test_threads_with_interpreters_of_their_own_answer_as_one_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     export_tflite(tmp_path / "m.tflite", brightness_model(), FACTS)
-    monkeypatch.setattr(FaceDetector, "load", lambda folder: FakeDetector())
+    monkeypatch.setattr(FaceDetector, "load", lambda *_: FakeDetector())
     pool = Networks(tmp_path, tmp_path / "m.tflite", lambda message: None)
     crops = [np.full((8, 8, 3), (0, 0, red), np.uint8) for red in range(0, 250, 5)]
     together = threading.Barrier(2, timeout=10)
