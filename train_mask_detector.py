@@ -217,15 +217,15 @@ def main(argv: list[str] | None = None) -> int:
         training.make_repeatable(args.seed)
         model = training.build_model(len(images.class_names), args.weights, size)
         stream = partial(batches, images, size=size, batch_size=args.batch_size, margin=margin)
-        history = fit(args, model, images, split, stream)
+        history, network, validation, test = fit(args, model, images, split, stream)
         temperature = 1.0
         if not args.classic:
             info("calibrating probabilities...")
             labels = images.labels[split.validation]
-            temperature = training.calibrate(model, stream(split.validation), labels)
+            temperature = training.calibrate(network, validation, labels)
 
         info("evaluating network...")
-        probabilities = training.predict(model, stream(split.test))
+        probabilities = training.predict(network, test)
         labels = images.labels[split.test]
         print(training.report(labels, probabilities.argmax(axis=1), images.class_names))
         names = [images.class_names[label] for label in labels]
@@ -273,8 +273,12 @@ def fit(
     images: "LabelledImages",
     split: "Split",
     stream: Callable[..., Any],
-) -> dict[str, list[float]]:
-    """Train the head and, where asked for, all of the network; the curves of both."""
+) -> tuple[dict[str, list[float]], Any, Any, Any]:
+    """Train the head and, where asked for, all of the network; the curves of both.
+
+    With them come a network to be asked, and what it takes of the validation and the test images:
+    the model and images or, where only the head was trained, that and features.
+    """
     from tqdm import tqdm
 
     from facemask import training
@@ -284,7 +288,8 @@ def fit(
     weights = None if args.classic else balanced_weights(images, split.train)
     augmentation = "classic" if args.classic else "face"
     augmented = partial(stream, split.train, augmentation=augmentation, weights=weights)
-    network = model, augmented(seed=args.seed), stream(split.validation)
+    others = stream(split.validation), stream(split.test)
+    network = model, augmented(seed=args.seed), *others
     train = partial(training.train, early_stopping=not args.classic)
     # A base without weights learns with the head, so that nothing of it can be computed ahead.
     if args.feature_cache and not args.classic and args.weights != "none":
@@ -292,21 +297,23 @@ def fit(
         views = [stream(split.train, weights=weights)]
         views += [augmented(seed=args.seed + view) for view in range(VIEWS)]
         progress = partial(tqdm, disable=None, unit=" batches")
-        head = cached_head(
-            model, views, stream(split.validation), args.batch_size, args.seed, progress
-        )
+        if args.fine_tune_epochs:  # then it is the whole network that is asked at the end
+            others = others[:1]
+        asked = cached_head(model, views, others, args.batch_size, args.seed, progress)
     else:
-        head = network
+        asked = network
     info("training head...")
-    history = train(*head, epochs=args.epochs, learning_rate=args.learning_rate)
+    history = train(*asked[:3], epochs=args.epochs, learning_rate=args.learning_rate)
     if args.fine_tune_epochs:
         info("fine-tuning...")
         training.unfreeze(model)
+        asked = network
         more = train(
-            *network, epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True
+            *asked[:3], epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True
         )
         history = {name: curve + more[name] for name, curve in history.items()}
-    return history
+    ready, _, validation, test = asked
+    return history, ready, validation, test
 
 
 def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "LabelledImages":

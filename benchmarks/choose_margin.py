@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
                 stream(split.train, augmentation="face", weights=weights),
             ]
             validation = stream(split.validation)
-            head, known, unseen = cached_head(model, views, validation, BATCH_SIZE, 0, progress)
+            head, known, unseen = cached_head(model, views, [validation], BATCH_SIZE, 0, progress)
             curves = training.train(
                 head, known, unseen, epochs=EPOCHS, learning_rate=LEARNING_RATE, quiet=True
             )

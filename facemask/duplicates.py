@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -173,6 +174,7 @@ def _groups(
     return groups.astype(np.int64)
 
 
+@lru_cache
 def _windows(side: int) -> list[np.ndarray]:
     """Where pictures are compared, (side, side) bool each.
 

@@ -37,23 +37,25 @@ class Features:
 def cached_head(
     model: Any,
     views: Sequence[Any],
-    validation: Any,
+    others: Sequence[Any],
     batch_size: int,
     seed: int,
     progress: Progress = no_progress,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, ...]:
     """What to train in place of a classifier with a frozen base: its head, on features.
 
     views: streams of the training images, as stream.batches makes them, each of which shows all
-    images in its own way; validation: the stream of the validation images. progress: wraps the
-    iterable of their batches, whose number it gets as `total` (tqdm, say).
-    Returns the head, which shares its layers with the model, and the two keras.utils.PyDatasets
-    of features for it. Raises FacemaskError when an image can't be read any more.
+    images in its own way; others: streams of the validation images and what else the classifier is
+    to be shown. progress: wraps the iterable of their batches, whose number it gets as `total`
+    (tqdm, say).
+    Returns the head, which shares its layers with the model, and the keras.utils.PyDatasets of
+    features for it: that of the training images, and one for each of the others. Raises
+    FacemaskError when an image can't be read any more.
     """
     frozen, head = split_model(model)
-    *seen, unseen = compute_features(frozen, [*views, validation], progress)
-    training = feature_batches(stack(seen), batch_size, seed)
-    return head, training, feature_batches(unseen, batch_size)
+    found = compute_features(frozen, [*views, *others], progress)
+    training = feature_batches(stack(found[: len(views)]), batch_size, seed)
+    return head, training, *(feature_batches(one, batch_size) for one in found[len(views) :])
 
 
 def split_model(model: Any) -> tuple[Any, Any]:

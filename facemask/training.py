@@ -129,8 +129,9 @@ def train(
 
     training, validation: as stream.batches makes them. early_stopping: end when the validation
     loss no longer falls, and keep the weights of the epoch where it was least. decay: let the
-    learning rate fall to zero along a cosine; then the best epochs come last, so that nothing ends
-    early, but the best weights are kept all the same.
+    learning rate fall to zero along a cosine; then nothing ends early and the last weights are
+    kept, which had more right answers than those of the least loss, whose first epochs a few wrong
+    labels cost less.
     Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
     Raises FacemaskError when an image can't be read any more.
     """
@@ -142,15 +143,14 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    patience = epochs if decay else PATIENCE
-    best = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    best = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     with _image_errors():
         history = model.fit(
             training,
             validation_data=validation,
             epochs=epochs,
             shuffle=False,  # the stream shuffles
-            callbacks=[best] if early_stopping else [],
+            callbacks=[best] if early_stopping and not decay else [],
             verbose=0 if quiet else "auto",
         )
     return {name: [float(value) for value in curve] for name, curve in history.history.items()}

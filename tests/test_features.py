@@ -98,7 +98,7 @@ def test_training_the_head_on_features_trains_the_model(images: LabelledImages) 
     base = model.layers[1].get_weights()[0].copy()
     views = [batches(images, EVERY, (8, 8), 8)]
     views += [batches(images, EVERY, (8, 8), 8, augmentation="classic", seed=1)]
-    head, known, validation = cached_head(model, views, views[0], batch_size=8, seed=0)
+    head, known, validation = cached_head(model, views, views[:1], batch_size=8, seed=0)
     assert (len(known), len(validation)) == (5, 3)
     curves = training.train(head, known, validation, epochs=60, learning_rate=0.02)
     assert curves["val_accuracy"][-1] == 1.0
