@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,9 @@ def load_keras() -> Any:
     return keras
 
 
+_STDERR = threading.RLock()
+
+
 @contextmanager
 def held_back_stderr() -> Iterator[None]:
     """Keep what native code writes to standard error; show it only if the block fails.
@@ -32,7 +36,8 @@ def held_back_stderr() -> Iterator[None]:
     TF_CPP_MIN_LOG_LEVEL, so that nothing but the file descriptor can silence them.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    # There is one standard error: two threads that turned it aside at once would leave it there.
+    with _STDERR, tempfile.TemporaryFile() as held:
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

@@ -1,4 +1,6 @@
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +11,17 @@ from facemask.errors import FacemaskError
 def test_native_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
     with held_back_stderr():
         os.write(2, b"chatter\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_threads_leave_standard_error_where_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    def hold(number: int) -> None:
+        with held_back_stderr():
+            time.sleep(0.002 * (number % 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(24)))
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
 
