@@ -25,6 +25,7 @@ FACE_ASPECT = 0.1
 FACE_SHEAR = 0.1
 # Pixels across a face, as it comes from afar: most faces in photographs of streets and rooms.
 LOW_RESOLUTION = (12, 96)
+FACE_NOISE = 14.0  # standard deviation, at most, of 255
 
 
 def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -80,7 +81,7 @@ def augment_face(
     if rng.random() < 0.5:
         face = _from_afar(face, rng)
     if rng.random() < 0.2:
-        face = _random_noise(face, rng)
+        face = random_noise(face, rng, FACE_NOISE)
     return face
 
 
@@ -195,7 +196,10 @@ def _from_afar(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return resize(small, (height, width))
 
 
-def _random_noise(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The grain of a dark room."""
-    noise = rng.normal(0, rng.uniform(2, 14), face.shape[:2]).astype(np.float32)
-    return np.clip(face + noise[..., None], 0, 255).astype(np.uint8)
+def random_noise(
+    image: np.ndarray, rng: np.random.Generator, most: float, coloured: bool = False
+) -> np.ndarray:
+    """The grain of a dark room, of a standard deviation from 2 to `most`, of 255."""
+    shape = image.shape if coloured else (*image.shape[:2], 1)
+    noise = rng.normal(0, rng.uniform(2, most), shape).astype(np.float32)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)

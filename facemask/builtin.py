@@ -18,8 +18,10 @@ WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 # Every image is stretched or shrunk to so many pixels along its longer side, which the network was
 # trained for; both sides become multiples of STEP.
 LONGER_SIDE = 640
-# Two boxes that overlap by more are of the same face.
+# Boxes are of the same face when they overlap by more than this, or when more than this share of
+# the smaller one lies in a surer one: in a face that fills the image the network sees more faces.
 SAME_FACE_IOU = 0.35
+INSIDE = 0.55
 
 
 class BuiltinFaceDetector:
@@ -27,7 +29,8 @@ class BuiltinFaceDetector:
 
     def __init__(self, model: LiteRTModel):
         self._model = model
-        self._size = (0, 0)
+        self._size = (LONGER_SIDE, LONGER_SIDE)
+        self._model.prepare(self._size)
 
     @classmethod
     def load(
@@ -54,8 +57,8 @@ class BuiltinFaceDetector:
         """
         height, width = image.shape[:2]
         size = input_size(height, width)
-        if size != self._size:  # LiteRT takes some milliseconds to get ready for another size
-            self._model.prepare(size)
+        if size != self._size:
+            self._model.resize(size)
             self._size = size
         answers = self._model(resize(image, size)[None].astype(np.float32))[0]
         boxes, confidences = decode(answers, *size, confidence)
@@ -81,12 +84,12 @@ def decode(
 
     answers: (cells, 5) float32, as the `.tflite` model gives them for an input of that height and
     width: the confidence, and the distances from the cell's centre to the box's sides in strides.
-    Of boxes that overlap by more than SAME_FACE_IOU only the surest is kept.
+    Of boxes of the same face, see SAME_FACE_IOU and INSIDE, only the surest is kept.
     """
     centres, strides = cells(height, width)
     chosen = np.flatnonzero(answers[:, 0] > confidence)
     chosen = chosen[np.argsort(-answers[chosen, 0], kind="stable")]
     reach = answers[chosen, 1:] * strides[chosen, None]
     boxes = np.concatenate([centres[chosen] - reach[:, :2], centres[chosen] + reach[:, 2:]], axis=1)
-    kept = suppress(boxes, SAME_FACE_IOU)
+    kept = suppress(boxes, SAME_FACE_IOU, INSIDE)
     return boxes[kept], answers[chosen[kept], 0]

@@ -81,7 +81,8 @@ def file_with_suffix(*suffixes: str) -> Callable[[str], Path]:
     """Argument type: a path that ends in one of the suffixes, in lower or upper case."""
 
     def parse(text: str) -> Path:
-        if Path(text).suffix.lower() not in suffixes:
+        name = Path(text).name.lower()
+        if not any(name.endswith(suffix) and name != suffix for suffix in suffixes):
             raise argparse.ArgumentTypeError(
                 f"expected a file name that ends in {' or '.join(suffixes)}, found {text!r}"
             )

@@ -39,6 +39,30 @@ class MaskPoints:
     lobes: Pair  # where the lower straps do
 
 
+def points_on_face(landmarks: np.ndarray) -> MaskPoints:
+    """Where a mask sits on a face of which five landmarks are known.
+
+    landmarks: (5, 2), x and y in pixels: the eyes, the tip of the nose, the corners of the mouth;
+    of pairs first the one on the picture's left. The rest of the face is guessed from them.
+    """
+    left_eye, right_eye, nose, *_ = floats(landmarks)
+    eyes, mouth = (left_eye + right_eye) / 2, floats(landmarks)[3:].mean(axis=0)
+    across, down = right_eye - left_eye, mouth - eyes
+
+    def pair(out: float, below: float) -> Pair:
+        """Two points beside the eyes, by the eyes' distance, and below, by the mouth's."""
+        return tuple(  # type: ignore[return-value]
+            tuple((eye + side * out * across + below * down).tolist())
+            for eye, side in ((left_eye, -1), (right_eye, 1))
+        )
+
+    bridge, chin = mix(eyes, nose, 0.5), mouth + 0.75 * down
+    return MaskPoints(
+        nose=(float(bridge[0]), float(bridge[1])), chin=(float(chin[0]), float(chin[1])),
+        cheeks=pair(0.42, 0.4), jaws=pair(0.28, 1.25), ears=pair(0.6, 0.2), lobes=pair(0.58, 0.7),
+    )  # fmt: skip
+
+
 def draw_mask(
     image: np.ndarray,
     points: MaskPoints,

@@ -42,6 +42,11 @@ _PATCH_AGREES = 0.95
 _FINE_AGREE = 0.285
 _COARSE_AGREE = 0.55
 
+# Alignment takes most of the time, so that a few steps of it show first whether more would pay.
+# Twins of 1,376 portraits stood at .83 or more by then, and half of all other pairs below .78.
+_ALIGNMENT_STEPS = (2, 10)
+_PROMISING = 0.78
+
 # Less textured area than this, in pixels of a thumbnail, says nothing: two walls are no twins.
 _LEAST_TEXTURE = 90
 
@@ -382,11 +387,15 @@ def _aligned(
     )
     if np.count_nonzero(there) < _LEAST_TEXTURE:
         return None
-    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 1e-3)
+    aligned = placement.copy()
     try:
-        _, aligned = cv2.findTransformECC(
-            first, second, placement.copy(), cv2.MOTION_AFFINE, stop, there, 1
-        )
+        for steps in _ALIGNMENT_STEPS:
+            stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-3)
+            correlation, aligned = cv2.findTransformECC(
+                first, second, aligned, cv2.MOTION_AFFINE, stop, there, 1
+            )
+            if correlation < _PROMISING:
+                return None
     except cv2.error:  # its word for pictures that don't converge
         return None
     most, least = np.linalg.svd(aligned[:, :2], compute_uv=False)

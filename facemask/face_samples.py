@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facemask.augmentation import random_light
+from facemask.augmentation import random_light, random_noise
 from facemask.backend import load_keras
 from facemask.face_targets import encode
 from facemask.images import read_image
@@ -24,7 +24,7 @@ SCENE_SCALE = (0.6, 1.8)
 PORTRAIT_FACE = (50.0, 0.9)
 MOSAIC_SCALE = (0.4, 1.3)
 MOSAIC_FACE = (12.0, 0.36)
-PORTRAITS = 0.3  # of the photographs
+PORTRAITS = 0.35  # of the photographs
 ASPECT = 0.12
 ROTATION_DEGREES = 10.0
 MOSAICS = 0.6  # of the samples
@@ -32,6 +32,9 @@ MOSAICS = 0.6  # of the samples
 # the midst of a mosaic half a face is not what an image's edge makes of it.
 SEEN, SEEN_IN_MOSAIC = 0.55, 0.85
 LEAST_FACE = 5.0  # pixels across; smaller ones may be either
+LAID_UPON_SCENES = 0.8  # of the portraits that do not fill their window
+DARK = 0.1  # of the samples are of dark rooms
+NOISE = 40.0  # standard deviation, at most, of 255
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Photograph:
     faces: np.ndarray
     unsure: np.ndarray
     portrait: bool  # whether its faces fill it
+    times: int = 1  # how often it is shown, beside others of its kind
 
 
 def face_batches(
@@ -61,9 +65,7 @@ def face_batches(
     batches.
     """
     keras = load_keras()
-    of_kind = [
-        [one for one in photographs if one.portrait == portrait] for portrait in (False, True)
-    ]
+    kinds = of_kind(photographs)
 
     class FaceBatches(keras.utils.PyDataset):
         def __init__(self) -> None:
@@ -79,7 +81,7 @@ def face_batches(
         def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
             size, windows = shapes[number % len(shapes)]
             made = [
-                sample(of_kind, size, np.random.default_rng((seed, self._epoch, number, one)))
+                sample(kinds, size, np.random.default_rng((seed, self._epoch, number, one)))
                 for one in range(windows)
             ]
             images = np.stack([image for image, _, _ in made]).astype(np.float32)
@@ -90,21 +92,31 @@ def face_batches(
     return FaceBatches()
 
 
+def of_kind(photographs: Sequence[Photograph]) -> list[list[Photograph]]:
+    """The scenes, and the portraits, each as many times as it is to be shown."""
+    return [
+        [one for one in photographs if one.portrait == portrait for _ in range(one.times)]
+        for portrait in (False, True)
+    ]
+
+
 def sample(
-    of_kind: Sequence[Sequence[Photograph]], size: int, rng: np.random.Generator
+    kinds: Sequence[Sequence[Photograph]], size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A random view: (size, size, 3) uint8, and the boxes of the faces and of the unsure in it.
 
-    of_kind: the scenes, and the portraits.
+    kinds: the scenes, and the portraits.
     """
     if rng.random() < MOSAICS:
-        image, faces, unsure = _mosaic(of_kind, size, rng)
+        image, faces, unsure = _mosaic(kinds, size, rng)
     else:
-        one = _choose(of_kind, rng)
+        one = _choose(kinds, rng)
         low, high = PORTRAIT_FACE
         scales = (low, high * size) if one.portrait else SCENE_SCALE
-        image, faces, unsure = _view(one, size, size, scales, SEEN, rng)
+        image, faces, unsure = _view(one, size, size, scales, SEEN, kinds[0], rng)
     image = random_light(image, rng)
+    if rng.random() < DARK:
+        image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.25, 0.6))
     chance = rng.random()
     if chance < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
@@ -112,19 +124,18 @@ def sample(
         quality = int(rng.integers(30, 90))
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    elif chance < 0.42:
-        noise = rng.normal(0, rng.uniform(2, 14), image.shape[:2]).astype(np.float32)
-        image = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
+    elif chance < 0.45:
+        image = random_noise(image, rng, NOISE, coloured=bool(rng.random() < 0.5))
     return image, faces, unsure
 
 
-def _choose(of_kind: Sequence[Sequence[Photograph]], rng: np.random.Generator) -> Photograph:
-    kind = of_kind[int(rng.random() < PORTRAITS)] or of_kind[0] or of_kind[1]
+def _choose(kinds: Sequence[Sequence[Photograph]], rng: np.random.Generator) -> Photograph:
+    kind = kinds[int(rng.random() < PORTRAITS)] or kinds[0] or kinds[1]
     return kind[int(rng.integers(len(kind)))]
 
 
 def _mosaic(
-    of_kind: Sequence[Sequence[Photograph]], size: int, rng: np.random.Generator
+    kinds: Sequence[Sequence[Photograph]], size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Four photographs around a point, as Bochkovskiy et al., YOLOv4, 2020, have it."""
     x, y = (int(side) for side in rng.uniform(0.3, 0.7, 2) * size)
@@ -136,10 +147,11 @@ def _mosaic(
         (0, y, x, size),
         (x, y, size, size),
     ):
-        one = _choose(of_kind, rng)
+        one = _choose(kinds, rng)
         low, high = MOSAIC_FACE
         scales = (low, high * size) if one.portrait else MOSAIC_SCALE
-        part, *boxes = _view(one, right - left, bottom - top, scales, SEEN_IN_MOSAIC, rng)
+        sides = right - left, bottom - top
+        part, *boxes = _view(one, *sides, scales, SEEN_IN_MOSAIC, kinds[0], rng)
         image[top:bottom, left:right] = part
         for found, all_of_them in zip(boxes, (faces, unsure), strict=True):
             all_of_them.append(found + np.tile(np.array([left, top], np.float32), 2))
@@ -152,9 +164,13 @@ def _view(
     height: int,
     scales: tuple[float, float],
     least_seen: float,
+    behind: Sequence[Photograph],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A window of a photograph: scaled, turned a little, mirrored, most often with a face in it."""
+    """A window of a photograph: scaled, turned a little, mirrored, most often with a face in it.
+
+    behind: what a portrait may be laid upon, where it does not fill the window.
+    """
     photograph, shrunk = _read(one.path)
     faces, unsure = one.faces * shrunk, one.unsure * shrunk
     scale = np.exp(rng.uniform(*np.log(scales)))
@@ -191,11 +207,13 @@ def _view(
     corners = np.array([[0, 0], [sides[0], 0], sides, [0, sides[1]]]) @ linear.T + offset
     spare = np.array([width, height]) - corners.max(axis=0)
     offset += np.clip(0, *np.sort([-corners.min(axis=0), spare], axis=0))
-    border = cv2.BORDER_CONSTANT if rng.random() < 0.7 else cv2.BORDER_REFLECT
+    laid = one.portrait and bool(behind) and rng.random() < LAID_UPON_SCENES
+    border = cv2.BORDER_CONSTANT if laid or rng.random() < 0.7 else cv2.BORDER_REFLECT
+    # OpenCV counts pixels from their middles, boxes from their corners.
+    matrix = np.column_stack([linear, offset + linear @ np.array([0.5, 0.5]) - 0.5])
     image = cv2.warpAffine(
         photograph,
-        # OpenCV counts pixels from their middles, boxes from their corners.
-        np.column_stack([linear, offset + linear @ np.array([0.5, 0.5]) - 0.5]),
+        matrix,
         (width, height),
         flags=cv2.INTER_LINEAR if rng.random() < 0.8 else cv2.INTER_CUBIC,
         borderMode=border,
@@ -216,7 +234,24 @@ def _view(
     share = np.prod(seen[:, 2:] - seen[:, :2], axis=1) / np.maximum(sizes, 1e-6)
     clear = (share >= least_seen) & ((faces[:, 2:] - faces[:, :2]).min(axis=1) >= LEAST_FACE)
     either = [seen[~clear & (share > 0)], unsure, np.array(outside, np.float32).reshape(-1, 4)]
-    return image, seen[clear], np.concatenate(either).astype(np.float32)
+    kept = seen[clear]
+    if laid:
+        filled = cv2.warpAffine(np.ones(photograph.shape[:2], np.uint8), matrix, (width, height))
+        if not filled.all():
+            scene = behind[int(rng.integers(len(behind)))]
+            around = _view(scene, width, height, MOSAIC_SCALE, SEEN_IN_MOSAIC, (), rng)
+            image = np.where(filled[..., None] > 0, image, around[0])
+            free = np.array([_mean(filled, box) <= 1 - SEEN_IN_MOSAIC for box in around[1]], bool)
+            kept = np.concatenate([kept, around[1][free]])
+            either += [around[1][~free], around[2]]
+    return image, kept, np.concatenate(either).astype(np.float32)
+
+
+def _mean(filled: np.ndarray, box: np.ndarray) -> float:
+    """Of how much of a box in the window something is laid upon; filled: 1 where that is so."""
+    x1, y1, x2, y2 = np.rint(box).astype(int)
+    part = filled[y1:y2, x1:x2]
+    return float(part.mean()) if part.size else 0.0
 
 
 def _moved(boxes: np.ndarray, linear: np.ndarray, offset: np.ndarray) -> np.ndarray:

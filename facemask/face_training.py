@@ -16,7 +16,7 @@ from facemask.builtin import BuiltinFaceDetector, decode, input_size
 from facemask.errors import FacemaskError
 from facemask.export import convert
 from facemask.face_network import build_face_network, slim
-from facemask.face_samples import Photograph, face_batches, sample
+from facemask.face_samples import Photograph, face_batches, of_kind, sample
 from facemask.face_targets import face_loss
 from facemask.files import replacing
 from facemask.images import read_image
@@ -71,7 +71,7 @@ class Trainer:
     def slim(self, base: Any, windows: int) -> None:
         """Start from a full MobileNetV2's knowledge; see face_network.slim."""
         rng = np.random.default_rng(self._seed)
-        kinds = [[one for one in self._photographs if one.portrait == of] for of in (False, True)]
+        kinds = of_kind(self._photographs)
         side = base.input_shape[1]
         size, _ = self._shapes[0]
         images = [sample(kinds, size, rng)[0] for _ in range(windows)]
@@ -119,13 +119,31 @@ class Trainer:
 
 def save(trainer: Trainer, checkpoint: Path, state: Path, curves: dict[str, list[float]]) -> None:
     """Write weights, the optimizer's state and the curves, each whole or not at all."""
-    with replacing(checkpoint) as part:
+    save_weights(trainer, checkpoint)
+    with replacing(state) as part:
+        part.write_text(json.dumps(curves) + "\n", encoding="utf-8")
+
+
+def save_weights(trainer: Trainer, path: Path) -> None:
+    """Write the network's weights and, where it has any, the optimizer's state: whole, or not."""
+    with replacing(path) as part:
         # Keras insists on the suffix.
         whole = part.with_name(f"{part.name}.weights.h5")
         trainer.network.save_weights(whole)
         whole.rename(part)
-    with replacing(state) as part:
-        part.write_text(json.dumps(curves) + "\n", encoding="utf-8")
+
+
+def load_weights(trainer: Trainer, path: Path) -> None:
+    """Begin with the network's weights that save_weights wrote; the optimizer begins anew.
+
+    Raises FacemaskError for a file that is damaged or of another network.
+    """
+    network = build_face_network()
+    try:
+        network.load_weights(path)
+    except Exception as error:
+        raise _refusal(path, error, "weights") from error
+    trainer.network.set_weights(network.get_weights())
 
 
 def restore(trainer: Trainer, checkpoint: Path, state: Path) -> dict[str, list[float]]:
@@ -138,11 +156,14 @@ def restore(trainer: Trainer, checkpoint: Path, state: Path) -> dict[str, list[f
         trainer.network.load_weights(checkpoint)
         curves = json.loads(state.read_text(encoding="utf-8"))
         return {name: [float(value) for value in curves[name]] for name in CURVES}
-    except Exception as error:  # h5py and Keras raise a dozen kinds
-        what = " ".join(str(error).split())[:300]
-        raise FacemaskError(
-            f"{checkpoint}: expected a checkpoint of this network: {what}"
-        ) from error
+    except Exception as error:
+        raise _refusal(checkpoint, error, "a checkpoint") from error
+
+
+def _refusal(path: Path, error: Exception, what: str) -> FacemaskError:
+    # h5py and Keras raise a dozen kinds, of many lines.
+    said = " ".join(str(error).split())[:300]
+    return FacemaskError(f"{path}: expected {what} of this network: {said}")
 
 
 Found = list[tuple[float, bool, float]]  # confidence, whether of a face, that face's width

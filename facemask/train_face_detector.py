@@ -1,14 +1,16 @@
 """Train the built-in face detector on photographs with annotated faces, and on portraits.
 
-    python -m facemask.train_face_detector --scenes scenes scenes2 --dataset dataset real_crops
+    python -m facemask.train_face_detector --scenes scenes scenes2 --dataset dataset real_crops \\
+        --video street.mp4 four_people.mp4
 
 Writes the detector for LiteRT, a plot of the training and a card that says what it was made of and
 how good it is. YuNet's weights must be at hand (--face): it finds the faces of portraits, and those
-that nobody annotated.
+that nobody annotated, in videos too.
 """
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,6 +34,8 @@ SIZE, LARGE_SIZE = 384, 640
 LEARNING_RATE = 1e-3
 SLIMMED_ON = 96  # windows that the base is slimmed to
 VALIDATE_EVERY = 4  # epochs
+# Of so many portraits of bare faces one is shown with a mask drawn onto it, as well.
+DRAW_EVERY = 2
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,6 +57,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         metavar="DIR",
         help="folders of portraits, whose faces YuNet finds",
+    )
+    add(
+        "--video",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="videos, of which some frames are learnt from; YuNet finds their faces, too",
     )
     add(
         "--split",
@@ -89,23 +100,46 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="{imagenet,none,PATH}",
         help="of the MobileNetV2 that the base is slimmed from (%(default)s)",
     )
+    add(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="begin with the weights that an earlier run's --keep-weights wrote, instead of a"
+        " slimmed MobileNetV2: to learn more, of one's own scenes, say",
+    )
+    add(
+        "--keep-weights",
+        type=file_with_suffix(".weights.h5"),
+        metavar="FILE",
+        help="write the Keras weights of the trained network, a .weights.h5 file",
+    )
     add("--resume", action="store_true", help="go on from the checkpoint of a run that ended early")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
+    from facemask import training
+
+    plot, card = args.output.with_suffix(".png"), args.output.with_suffix(".md")
+    checkpoint, state = checkpoint_files(args.output)
+    kept = [args.keep_weights] if args.keep_weights else []
+    check_writable(args.output, plot, card, checkpoint, state, *kept)
+    training.check_weights(args.weights)
+    if args.start and not find(args.start).is_file():
+        raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
+    if args.resume and not (checkpoint.is_file() and state.is_file()):
+        raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
+    with tempfile.TemporaryDirectory(prefix="facemask-") as made:
+        return train(args, load_photographs(args, Path(made)))
+
+
+def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int:
+    """Train, calibrate, measure and write the detector, or go on doing so."""
     from facemask import face_training, training
 
     plot, card = args.output.with_suffix(".png"), args.output.with_suffix(".md")
-    checkpoint = args.output.with_suffix(".weights.h5")
-    state = args.output.with_suffix(".state.json")
-    check_writable(args.output, plot, card, checkpoint, state)
-    training.check_weights(args.weights)
-    if args.resume and not (checkpoint.is_file() and state.is_file()):
-        raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
-    parts = load_photographs(args)
-
+    checkpoint, state = checkpoint_files(args.output)
     info("compiling model...")
     training.make_repeatable(args.seed)
     trainer = face_training.Trainer(
@@ -119,6 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     curves: dict[str, list[float]] = {name: [] for name in face_training.CURVES}
     if args.resume:
         curves = face_training.restore(trainer, checkpoint, state)
+    elif args.start:
+        face_training.load_weights(trainer, find(args.start))
     elif args.weights != "none":
         trainer.slim(training.load_base(args.weights), SLIMMED_ON)
 
@@ -144,6 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale, offset = face_training.calibrate(trainer.network, parts["validation"])
     info("saving face detector...")
     face_training.export(args.output, trainer.network, scale, offset)
+    if args.keep_weights:
+        face_training.save_weights(trainer, args.keep_weights)
     figures = face_training.figures(args.output, parts)
     with replacing(card) as part:
         part.write_text(card_text(args, parts, figures, scale, offset), encoding="utf-8")
@@ -155,6 +193,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def checkpoint_files(output: Path) -> tuple[Path, Path]:
+    """Where the weights and the curves of a run under way lie."""
+    return output.with_suffix(".weights.h5"), output.with_suffix(".state.json")
+
+
 def shapes(batch_size: int) -> list[tuple[int, int]]:
     """Sizes and windows of the batches in turn; the large ones have about as many pixels."""
     usual = (SIZE, batch_size)
@@ -162,15 +205,19 @@ def shapes(batch_size: int) -> list[tuple[int, int]]:
     return [usual, (LARGE_SIZE, max(1, round(batch_size * (SIZE / LARGE_SIZE) ** 2))), usual, usual]
 
 
-def load_photographs(args: argparse.Namespace) -> "dict[str, list[Photograph]]":
-    """The photographs of each part; those of the parts not learnt from with annotations only."""
+def load_photographs(args: argparse.Namespace, made: Path) -> "dict[str, list[Photograph]]":
+    """The photographs of each part; those of the parts not learnt from with annotations only.
+
+    made: an empty folder for those that are made of others.
+    """
+    import numpy as np
     from tqdm import tqdm
 
     from facemask.dataset import file_digest
     from facemask.images import list_files
     from facemask.scenes import load_scenes
     from facemask.splits import PARTS, read_split
-    from facemask.teacher import Teacher, annotated
+    from facemask.teacher import BARE, Teacher, annotated
     from facemask.yunet import YuNetFaceDetector
 
     part_of = read_split(find(args.split))
@@ -197,7 +244,14 @@ def load_photographs(args: argparse.Namespace) -> "dict[str, list[Photograph]]":
     files = [path for folder in map(find, args.dataset) for path in list_files(folder)]
     chosen = [path for path in files if part_of.get(file_digest(path)) == "train"]
     portraits = [teacher.portrait(path) for path in progress(chosen)]
+    bare = [path for path in chosen if path.parent.name == BARE][::DRAW_EVERY]
+    portraits += [
+        teacher.masked(path, made / f"{number}.png", np.random.default_rng((args.seed, number)))
+        for number, path in enumerate(progress(bare))
+    ]
     photographs["train"] += [one for one in portraits if one]
+    for video in map(find, args.video):
+        photographs["train"] += teacher.frames(video, made)
     counts = ", ".join(f"{len(photographs[part])} for {part}" for part in PARTS)
     info(f"images: {counts}; {unknown} scenes are not in the split")
     return photographs
@@ -213,27 +267,34 @@ def card_text(
     """The card in Markdown. Folders appear by their names: a path would tell of the machine."""
     from facemask.training import versions
 
-    names = [find(folder).resolve().name for folder in (*args.scenes, *args.dataset)]
+    sources = {"scenes": args.scenes, "dataset": args.dataset, "video": args.video}
+    options = " ".join(
+        f"--{option} {' '.join(find(path).resolve().name for path in paths)}"
+        for option, paths in sources.items()
+        if paths
+    )
     settings = {
         name: getattr(args, name)
         for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")
     }
+    if args.start:
+        settings["start"] = args.start.name
     learnt = parts["train"]
     scenes = [one for one in learnt if not one.portrait]
     portraits = [one for one in learnt if one.portrait]
-    datasets = f" --dataset {' '.join(names[len(args.scenes) :])}" if args.dataset else ""
     return f"""# The built-in face detector: {args.output.name}
 
 Made by
 
-    python -m {COMMAND} --scenes {" ".join(names[: len(args.scenes)])}{datasets}
+    python -m {COMMAND} {options}
 
 with the settings `{json.dumps(settings)}` and the versions `{json.dumps(versions())}`.
 
-- Learnt from {len(scenes)} scenes with {sum(len(one.faces) for one in scenes)} annotated faces;
-  where YuNet alone sees a face in them, the detector may say what it likes.
+- Learnt from {len(scenes)} scenes and frames with {sum(len(one.faces) for one in scenes)} faces,
+  annotated in scenes and YuNet's in frames; where YuNet alone sees a face in a scene, the detector
+  may say what it likes.
 - Learnt from {len(portraits)} portraits with {sum(len(one.faces) for one in portraits)} faces,
-  whose boxes are YuNet's, brought to the annotators' shape.
+  whose boxes are YuNet's, brought to the annotators' shape. In some a mask was drawn onto the face.
 - Calibrated on {len(parts["validation"])} other scenes: the logit times {scale:.2f} plus
   {offset:.2f}. On these, F1 is greatest at a confidence of .5.
 

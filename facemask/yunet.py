@@ -61,6 +61,16 @@ class YuNetFaceDetector:
         image: (H, W, 3) uint8, BGR. confidence: only boxes strictly above it are returned. Boxes
         lie inside the image and are not empty.
         """
+        return [box for box, _ in self.detect_landmarks(image, confidence)]
+
+    def detect_landmarks(
+        self, image: np.ndarray, confidence: float = 0.5
+    ) -> list[tuple[FaceBox, np.ndarray]]:
+        """The same with each face's landmarks, (5, 2) float32, x and y in pixels.
+
+        These are the eyes, the tip of the nose and the corners of the mouth; of pairs the one on
+        the picture's left comes first, in a face that is upright.
+        """
         height, width = image.shape[:2]
         scale = min(MOST_ENLARGED, LONGER_SIDE / max(height, width))
         # At least a pixel a side; both scales as they come out, or boxes would be off.
@@ -70,12 +80,16 @@ class YuNetFaceDetector:
         rows = self._network.detect(cv2.resize(image, size))[1]
         if rows is None:
             return []
+        shrink = np.array([width / size[0], height / size[1]], np.float32)
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        corners = np.rint(corners * np.tile([width / size[0], height / size[1]], 2)).astype(int)
+        corners = np.rint(corners * np.tile(shrink, 2)).astype(int)
         boxes = [
             FaceBox(*box, confidence=float(row[14])).clip(width, height)
             for box, row in zip(corners.tolist(), rows, strict=True)
-            if row[14] > confidence
         ]
-        found = [box for box in boxes if box.area]
-        return sorted(found, key=lambda box: box.confidence, reverse=True)
+        found = [
+            (box, row[4:14].reshape(5, 2) * shrink)
+            for box, row in zip(boxes, rows, strict=True)
+            if box.area and box.confidence > confidence
+        ]
+        return sorted(found, key=lambda one: one[0].confidence, reverse=True)

@@ -10,9 +10,12 @@ import pytest
 from facemask import face_network, train_face_detector
 from facemask.backend import load_keras
 from facemask.builtin import BuiltinFaceDetector
+from facemask.drawn_mask import points_on_face
+from facemask.errors import FacemaskError
 from facemask.face_network import build_face_network, slim
-from facemask.face_samples import Photograph, sample
+from facemask.face_samples import Photograph, _mean, _view, of_kind, sample
 from facemask.face_targets import EITHER, FACE, NOTHING, cells, encode, face_loss
+from facemask.face_training import Trainer, load_weights, save_weights
 from facemask.teacher import ious
 
 NONE = np.zeros((0, 4), np.float32)
@@ -131,7 +134,7 @@ def test_a_detector_is_trained_interrupted_and_resumed(
     cv2.imwrite(str(path), image)
     one = Photograph(path, np.array([[40, 40, 80, 80]], np.float32), NONE, portrait=False)
     parts = {"train": [one], "validation": [one], "test": [one]}
-    monkeypatch.setattr(train_face_detector, "load_photographs", lambda args: parts)
+    monkeypatch.setattr(train_face_detector, "load_photographs", lambda args, made: parts)
     monkeypatch.setattr(train_face_detector, "SIZE", 64)
     monkeypatch.setattr(train_face_detector, "LARGE_SIZE", 96)
     output = tmp_path / "found.tflite"
@@ -150,11 +153,67 @@ def test_a_detector_is_trained_interrupted_and_resumed(
     state = json.loads((tmp_path / "found.state.json").read_text())
     assert len(state["loss"]) == 2
     monkeypatch.setattr(train_face_detector, "card_text", card_text)
-    assert train_face_detector.main([*arguments, "--resume"]) == 0
+    kept = tmp_path / "kept.weights.h5"
+    assert train_face_detector.main([*arguments, "--resume", "--keep-weights", str(kept)]) == 0
+    assert kept.is_file()
     assert BuiltinFaceDetector.load(output).detect(image, 0.99) == []
     assert "| street | 1 | 1 |" in (tmp_path / "found.md").read_text()
     assert not (tmp_path / "found.state.json").exists()
     assert "epoch 1 of 2" in capsys.readouterr().out
+
+
+def test_weights_are_kept_and_begun_with(tmp_path: Path) -> None:
+    load_keras().utils.set_random_seed(1)
+    first, second = (Trainer([], [(64, 2)], 1, 1, 1e-3, 42) for _ in range(2))
+    kept = tmp_path / "kept.weights.h5"
+    save_weights(first, kept)
+    load_weights(second, kept)
+    pairs = zip(first.network.get_weights(), second.network.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    kept.write_bytes(kept.read_bytes()[:5000])
+    with pytest.raises(FacemaskError, match=r"kept\.weights\.h5: expected weights of this network"):
+        load_weights(second, kept)
+
+
+def test_a_laid_portrait_hides_what_is_behind_it(tmp_path: Path) -> None:
+    white, grey = tmp_path / "white.png", tmp_path / "grey.png"
+    cv2.imwrite(str(white), np.full((60, 60, 3), 255, np.uint8))
+    cv2.imwrite(str(grey), np.full((640, 640, 3), 90, np.uint8))
+    portrait = Photograph(white, np.array([[10, 10, 50, 50]], np.float32), NONE, portrait=True)
+    tiles = [[x, y, x + 40, y + 40] for x in range(0, 640, 40) for y in range(0, 640, 40)]
+    scene = Photograph(grey, np.array(tiles, np.float32), NONE, portrait=False)
+    hidden = 0
+    for seed in range(40):
+        view, faces, unsure = _view(
+            portrait, 256, 256, (30.0, 90.0), 0.55, [scene], np.random.default_rng(seed)
+        )
+        bright = np.asarray((view > 240).all(axis=-1), np.uint8)
+        if len(faces) < 2:
+            continue  # laid upon one colour
+        own, *others = faces
+        assert _mean(bright, own) > 0.8
+        assert all(_mean(bright, box) < 0.2 for box in others)
+        hidden += sum(_mean(bright, box) > 0.2 for box in unsure)
+    assert hidden > 20
+
+
+def test_points_for_a_mask_follow_the_face() -> None:
+    points = points_on_face(np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]]))
+    assert points.nose == pytest.approx((60, 50))
+    assert points.chin == pytest.approx((60, 110))
+    (left, upper), (right, same) = points.cheeks
+    assert left + right == pytest.approx(120)
+    assert left < 40 < 80 < right
+    assert upper == same
+    assert 40 < upper < 60
+    turned = points_on_face(np.array([[80, 40], [80, 80], [60, 60], [40, 45], [40, 75]]))
+    assert turned.chin == pytest.approx((10, 60))
+
+
+def test_each_photograph_comes_as_often_as_it_is_to() -> None:
+    often = Photograph(Path("a"), NONE, NONE, portrait=False, times=2)
+    once = Photograph(Path("b"), NONE, NONE, portrait=True)
+    assert of_kind([often, once]) == [[often, often], [once]]
 
 
 def test_resuming_needs_a_checkpoint(tmp_path: Path, run_script) -> None:
