@@ -1,14 +1,16 @@
-"""Detect face masks in the frames of a camera, a video file or a stream.
+"""Detect face masks in the frames of a camera, a video file, a folder of images or a stream.
 
     python detect_mask_video.py
     python detect_mask_video.py --source street.mp4 --output annotated.mp4 --no-display
 
-Shows the frames with their faces boxed and labelled in a window named Frame; q ends the run, and
-so does Ctrl-C.
+Shows the frames with their faces boxed and labelled in a window named Frame: q ends the run, as
+Ctrl-C does, p pauses it, and s saves the frame as a picture.
 """
 
 import argparse
 from contextlib import ExitStack, closing, suppress
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facemask.console import (
@@ -16,8 +18,10 @@ from facemask.console import (
     add_detection_arguments,
     file_with_suffix,
     info,
+    number_above,
     run,
     warn,
+    whole_number,
 )
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
@@ -25,12 +29,15 @@ from facemask.files import check_writable, find
 if TYPE_CHECKING:
     import numpy as np
 
+    from facemask.followed import Followed
     from facemask.pipeline import MaskDetection
 
     TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
 
 WINDOW = "Frame"
 READ_AHEAD = 2  # frames of a file
+RECONNECT_S = 120.0  # a camera that was switched off and on again is there by then
+ALERT_AFTER_S, ALERT_COOLDOWN_S = 3.0, 60.0
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -41,15 +48,38 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--source",
         default="0",
         metavar="SOURCE",
-        help="camera number, video file or URL (camera %(default)s)",
+        help="camera number, video file, folder of images or URL (camera %(default)s)",
+    )
+    add(
+        "--every",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="look at each N-th frame of a file or folder only (%(default)s)",
+    )
+    add("--loop", action="store_true", help="begin a file or folder again at its end")
+    add(
+        "--reconnect",
+        type=number_above(-1e-9),
+        default=RECONNECT_S,
+        metavar="SECONDS",
+        help="how long to try a camera or stream again that gives no frames any more"
+        " (%(default)g; 0: it has ended)",
     )
     add_detection_arguments(parser)
     add(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="follow faces from frame to frame and label each by its last second (the default), or"
+        " label each frame by itself",
+    )
+    add(
         "-o",
         "--output",
-        type=file_with_suffix(".mp4", ".m4v", ".mov", ".avi", ".mkv"),
+        type=file_with_suffix(".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv"),
         metavar="FILE",
-        help="write the annotated video: .mp4, .m4v, .mov, .avi or .mkv",
+        help="write the annotated video: .mp4, .m4v, .mov, .webm, .avi or .mkv",
     )
     add(
         "--json",
@@ -57,8 +87,53 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="write what was found, a line for each frame",
     )
+    add(
+        "--csv",
+        type=file_with_suffix(".csv"),
+        metavar="FILE",
+        help="write a row for each face that was followed: when, its label, its share of frames",
+    )
+    add(
+        "--alert-command",
+        type=command,
+        default=[],
+        metavar="COMMAND",
+        help="program to run, with its arguments and without a shell, when a face has been seen"
+        " without a mask; FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME tell it more",
+    )
+    add(
+        "--alert-after",
+        type=number_above(-1e-9),
+        default=ALERT_AFTER_S,
+        metavar="SECONDS",
+        help="how long it must have been seen so (%(default)g)",
+    )
+    add(
+        "--alert-cooldown",
+        type=number_above(0),
+        default=ALERT_COOLDOWN_S,
+        metavar="SECONDS",
+        help="no second alert for so long (%(default)g)",
+    )
+    add(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="keep a picture of the face for each alert: personal data, so off by default",
+    )
     add("--no-display", action="store_true", help="open no window")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.alerts = bool(args.alert_command or args.snapshots)
+    if not args.track and (args.csv or args.alerts):
+        parser.error("--no-track: --csv, --alert-command and --snapshots need faces to be followed")
+    return args
+
+
+def command(text: str) -> list[str]:
+    """Argument type: a program and its arguments."""
+    from facemask.alerts import split_command  # which takes OpenCV, for which --help need not wait
+
+    return split_command(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,22 +143,26 @@ def main(argv: list[str] | None = None) -> int:
 
     from facemask import display
     from facemask.ahead import in_order, read_ahead
+    from facemask.alerts import Alerts
     from facemask.classifier import check_model_file
     from facemask.detectors import prepare
     from facemask.drawing import draw_detections
+    from facemask.followed import Followed
     from facemask.networks import Networks, side_by_side
     from facemask.pipeline import detect_masks
     from facemask.results import JSONLines, frame_record
+    from facemask.sources import open_source
     from facemask.timings import NO_TIMINGS, Timings
-    from facemask.video import VideoSource, VideoWriter
+    from facemask.video_writer import VideoWriter
 
     face, model = find(args.face), find(args.model)
     if args.output and args.output.resolve() == find(args.source).resolve():
         raise FacemaskError(f"{args.output}: is the video to read; give another --output")
-    check_writable(*(file for file in (args.output, args.json) if file))
+    check_writable(*(file for file in (args.output, args.json, args.csv) if file))
     check_model_file(model)
     with ExitStack() as stack:
-        source = stack.enter_context(VideoSource.open(args.source))
+        enter = stack.enter_context
+        source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
         detector = prepare(args.detector, face, info)
         show = not args.no_display and display.can_show_windows()
         if not (show or args.no_display):
@@ -92,30 +171,41 @@ def main(argv: list[str] | None = None) -> int:
         networks.load()
 
         info("starting video stream...")
-        writer = stack.enter_context(VideoWriter(args.output, source.fps)) if args.output else None
-        lines = stack.enter_context(JSONLines(args.json)) if args.json else None
+        writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
+        lines = enter(JSONLines(args.json)) if args.json else None
+        followed = enter(Followed(args.csv)) if args.track else None
+        when = args.alert_after, args.alert_cooldown
+        alerts = (
+            enter(Alerts(args.alert_command, *when, args.snapshots, warn)) if args.alerts else None
+        )
         timings = Timings() if args.timings else NO_TIMINGS
 
         def label(frame: "TimedFrame") -> "tuple[TimedFrame, list[MaskDetection]]":
-            """Find the faces of a frame and draw on it; several threads may do that at once."""
+            """Find and label the faces of a frame; several threads may do that at once."""
             with networks.borrowed() as pair:
-                found = detect_masks(frame[1], *pair, args.confidence, args.uncertain, timings)
-            if writer or show:
-                with timings.stage("draw"):
-                    draw_detections(frame[1], found, in_place=True)
-            return frame, found
+                return frame, detect_masks(
+                    frame[1], *pair, args.confidence, args.uncertain, timings
+                )
 
         # Of a file, the frames to come are read and labelled while one is written and shown. What
         # a camera sees is labelled at once, and shown before the next frame is taken.
-        workers = stack.enter_context(side_by_side(wanted=source.is_file))
+        workers = enter(side_by_side(wanted=not source.live))
         frames = timings.taking("read", source.frames())
         if workers > 1:
-            frames = stack.enter_context(closing(read_ahead(frames, READ_AHEAD)))
-        labelled = stack.enter_context(closing(in_order(label, frames, workers, workers + 2)))
+            frames = enter(closing(read_ahead(frames, READ_AHEAD)))
+        labelled = enter(closing(in_order(label, frames, workers, workers + 2)))
         number, to_the_end = 0, False
         fps = FPS().start()
         with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
             for number, ((time_s, frame), detections) in enumerate(labelled, start=1):
+                if followed:
+                    with timings.stage("track"):
+                        detections = followed.update(detections, time_s)
+                if alerts:
+                    alerts.update(detections, frame, time_s)
+                if writer or show:
+                    with timings.stage("draw"):
+                        draw_detections(frame, detections, in_place=True)
                 with timings.stage("write"):
                     if writer:
                         writer.write(frame, time_s)
@@ -124,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
                 fps.update()
                 if show:
                     with timings.stage("show"):
-                        go_on = display.show_frame(WINDOW, frame)
+                        go_on = show_frame(frame, followed)
                     if not go_on:
                         break
             else:
@@ -134,11 +224,46 @@ def main(argv: list[str] | None = None) -> int:
         warn(
             f"{source.name}: ended after {number} of the {source.frame_count} frames it should have"
         )
+    if source.live:
+        info(f"{source.passed_over} frames passed by while others were looked at")
     info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
+    if followed:
+        info(followed.summary())
     if args.timings:
         for line in timings.table(number, "frame"):
             info(line)
     return 0
+
+
+def show_frame(frame: "np.ndarray", followed: "Followed | None") -> bool:
+    """Show a frame and do what its viewer asks by a key; whether to go on."""
+    from facemask import display
+    from facemask.drawing import draw_status
+
+    shown = frame
+    if followed:
+        shown = frame.copy()
+        draw_status(shown, followed.status())
+    key = display.show_frame(WINDOW, shown)
+    paused = key == "p"
+    while paused or key == "s":
+        if key == "s":
+            save_frame(frame)
+        key = display.pause(WINDOW) if paused else ""
+        paused = paused and key == "s"
+    return key != "q"
+
+
+def save_frame(frame: "np.ndarray") -> None:
+    """Write a frame into the working folder; what goes wrong is said and ends nothing."""
+    from facemask.images import write_image
+
+    path = Path(f"frame_{datetime.now():%Y-%m-%dT%H-%M-%S.%f}.png")
+    try:
+        write_image(path, frame)
+        info(f"wrote {path}")
+    except FacemaskError as problem:
+        warn(str(problem))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ LONGER_SIDE = 640
 # the smaller one lies in a surer one: in a face that fills the image the network sees more faces.
 SAME_FACE_IOU = 0.35
 INSIDE = 0.55
+# Beside a face that is sure, one of less than this part of its width must be sure as well: what
+# beside a portrait's face is an ear, a badge or a bush seldom is. It cost 48 scenes no face.
+SMALL_BESIDE, SURE = 0.3, 0.9
 
 
 class BuiltinFaceDetector:
@@ -84,7 +87,8 @@ def decode(
 
     answers: (cells, 5) float32, as the `.tflite` model gives them for an input of that height and
     width: the confidence, and the distances from the cell's centre to the box's sides in strides.
-    Of boxes of the same face, see SAME_FACE_IOU and INSIDE, only the surest is kept.
+    Of boxes of the same face, see SAME_FACE_IOU and INSIDE, only the surest is kept; and of small
+    ones beside a large face only those that are sure, see SMALL_BESIDE.
     """
     centres, strides = cells(height, width)
     chosen = np.flatnonzero(answers[:, 0] > confidence)
@@ -92,4 +96,7 @@ def decode(
     reach = answers[chosen, 1:] * strides[chosen, None]
     boxes = np.concatenate([centres[chosen] - reach[:, :2], centres[chosen] + reach[:, 2:]], axis=1)
     kept = suppress(boxes, SAME_FACE_IOU, INSIDE)
-    return boxes[kept], answers[chosen[kept], 0]
+    boxes, confidences = boxes[kept], answers[chosen[kept], 0]
+    widths, sure = boxes[:, 2] - boxes[:, 0], confidences > SURE
+    likely = sure | (widths >= SMALL_BESIDE * widths[sure].max(initial=0))
+    return boxes[likely], confidences[likely]

@@ -54,10 +54,19 @@ def is_open(title: str) -> bool:
         return False
 
 
-def show_frame(title: str, frame: np.ndarray) -> bool:
-    """Show one frame of a video; False after q, or once the window was closed."""
+def show_frame(title: str, frame: np.ndarray) -> str:
+    """Show one frame of a video; the key that was pressed, "q" once the window was closed."""
     show(title, frame)
-    return pressed_key(1) != "q" and is_open(title)
+    key = pressed_key(1)
+    return key if is_open(title) else "q"
+
+
+def pause(title: str) -> str:
+    """Hold the picture that is shown till p, s or q is pressed; which, "q" for a closed window."""
+    key = ""
+    while key not in ("p", "q", "s"):
+        key = pressed_key(POLL_MS) if is_open(title) else "q"
+    return key
 
 
 def show_until_key(title: str, image: np.ndarray) -> str:

@@ -20,10 +20,14 @@ OTHER_COLOUR = (255, 200, 0)  # a class of the user's own, shown by its folder's
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+def class_word(label: str) -> str:
+    """What a class is called on pictures: Mask, No Mask."""
+    return CLASS_STYLES.get(label, (label, OTHER_COLOUR))[0]
+
+
 def label_text(detection: MaskDetection) -> str:
     """`Mask: 99.87%`, `No Mask: 99.87%`."""
-    text, _ = CLASS_STYLES.get(detection.label, (detection.label, OTHER_COLOUR))
-    return f"{text}: {detection.probability * 100:.2f}%"
+    return f"{class_word(detection.label)}: {detection.probability * 100:.2f}%"
 
 
 def draw_detections(
@@ -42,6 +46,16 @@ def draw_detections(
     return drawn
 
 
+def draw_status(image: np.ndarray, text: str) -> None:
+    """Write a line into the image's upper left corner, as large as labels get at most."""
+    height, width = image.shape[:2]
+    one_width = cv2.getTextSize(text, FONT, 1.0, 1)[0][0]
+    scale = min(max(0.45, min(height, width) / 700), 0.95 * width / one_width)
+    thickness = max(1, round(scale * 1.8))
+    (_, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
+    _write(image, text, (baseline, text_height + baseline), scale, (255, 255, 255), thickness)
+
+
 def _draw(image: np.ndarray, detection: MaskDetection) -> None:
     height, width = image.shape[:2]
     face = detection.face
@@ -58,11 +72,22 @@ def _draw(image: np.ndarray, detection: MaskDetection) -> None:
     y = next((y for y in (above, below, inside) if text_height <= y <= height - baseline), inside)
     y = min(max(y, text_height), max(height - baseline, text_height))
     x = min(max(face.x1, 0), max(0, width - text_width))
-    # A rim keeps the letters legible on any background: dark around light colours, else light.
+    _write(image, text, (x, y), scale, colour, thickness)
+
+
+def _write(
+    image: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    scale: float,
+    colour: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Letters with a rim, legible on any background: dark around light colours, else light."""
     light = np.dot(colour, (0.114, 0.587, 0.299)) > 127  # luma of BGR, Rec. 601
     rim = (0, 0, 0) if light else (255, 255, 255)
     for ink, extra in ((rim, 2 * thickness), (colour, 0)):
-        cv2.putText(image, text, (x, y), FONT, scale, ink, thickness + extra, cv2.LINE_AA)
+        cv2.putText(image, text, at, FONT, scale, ink, thickness + extra, cv2.LINE_AA)
 
 
 def _fitted(

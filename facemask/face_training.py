@@ -47,10 +47,12 @@ class Trainer:
         epochs: int,
         rate: float,
         seed: int,
+        stop_after: int | None = None,
     ):
+        """epochs: of the learning rate's fall; stop_after: how many of them to train, or all."""
         keras = load_keras()
         self._photographs, self._shapes, self._seed = photographs, shapes, seed
-        self._steps, self._epochs = steps, epochs
+        self._steps, self._epochs = steps, min(epochs, stop_after or epochs)
         self.network = build_face_network()
         schedule = keras.optimizers.schedules.CosineDecay(
             LAST_RATE * rate,

@@ -41,6 +41,7 @@ class MaskDetection:
     face: FaceBox
     label: str
     probability: float
+    track: int | None = None  # the number of the face in a video, where faces are followed
 
 
 def detect_masks(

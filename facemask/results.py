@@ -1,7 +1,10 @@
 """Detections as JSON and CSV."""
 
 import csv
+import errno
+import io
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,21 +15,27 @@ import numpy as np
 from facemask.errors import FacemaskError
 from facemask.files import beside, reason, replacing
 from facemask.pipeline import MaskDetection
+from facemask.tracks import Track
 
 CSV_COLUMNS: tuple[str, ...] = (
     "image", "width", "height", "face", "x1", "y1", "x2", "y2",
     "confidence", "label", "probability", "error",
 )  # fmt: skip
+TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "changes")
 
 
 def faces(detections: Sequence[MaskDetection]) -> list[dict[str, Any]]:
-    """The detections as plain data: box is xyxy in pixels, the other numbers are 0 to 1."""
+    """The detections as plain data: box is xyxy in pixels, the other numbers are 0 to 1.
+
+    In a video whose faces are followed there is "track" as well, the face's number.
+    """
     return [
         {
             "box": [found.face.x1, found.face.y1, found.face.x2, found.face.y2],
             "confidence": round(found.face.confidence, 4),
             "label": found.label,
             "probability": round(found.probability, 4),
+            **({} if found.track is None else {"track": found.track}),
         }
         for found in detections
     ]
@@ -141,29 +150,69 @@ class CSVTable(RecordFile):
             self._writer.writerow(image)
 
 
-class JSONLines:
-    """A file of one JSON object a line; each line is on its way to the disk before the next.
+class LineFile:
+    """A text file that grows by whole lines, each written at once: kill -9 leaves none cut.
 
-    A context manager. Raises FacemaskError when the file can't be written.
+    A context manager. Raises FacemaskError when the file can't be written; a line for which the
+    disk had no room is taken back.
     """
 
     def __init__(self, path: Path):
         self._path = path
+        self._end = 0  # bytes
         try:
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write_line(self, line: str) -> None:
+        data = f"{line}\n".encode()
         try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            written = self._file.write(data)
+            if written != len(data):
+                self._file.truncate(self._end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise FacemaskError(f"{self._path}: can't be written: {reason(error)}") from error
+        self._end += written
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # write() has said so already
+        with suppress(OSError):  # write_line has said so already
             self._file.close()
+
+
+class JSONLines(LineFile):
+    """A file of one JSON object a line."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        self.write_line(json.dumps(record))
+
+
+class TrackTable(LineFile):
+    """A CSV row for each face that was followed, written when it has left."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.write_line(",".join(TRACK_COLUMNS))
+
+    def write(self, track: Track) -> None:
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow(track_record(track).values())
+        self.write_line(row.getvalue())
+
+
+def track_record(track: Track) -> dict[str, Any]:
+    """A track as plain data: the label that most of its frames had, and their share of all."""
+    label, frames = track.usual()
+    return {  # in the order of TRACK_COLUMNS
+        "track": track.number,
+        "first_s": round(track.first_s, 3),
+        "last_s": round(track.last_s, 3),
+        "label": label,
+        "share": round(frames / sum(track.frames.values()), 4),
+        "frames": sum(track.frames.values()),
+        "changes": track.changes,
+    }

@@ -11,7 +11,7 @@ from facemask.drawn_mask import PATTERNS, draw_mask, points_on_face
 from facemask.face_samples import Photograph
 from facemask.images import read_image, write_image
 from facemask.scenes import Scene
-from facemask.video import VideoSource
+from facemask.sources import FileSource
 from facemask.yunet import YuNetFaceDetector
 
 # A teacher's box of more confidence is a face; of more than the second, it may be one.
@@ -87,7 +87,7 @@ class Teacher:
     def frames(self, path: Path, folder: Path) -> list[Photograph]:
         """Some frames of a video, as images written into a folder, with the faces in them."""
         photographs, due = [], 0.0
-        with VideoSource.open(str(path)) as source:
+        with FileSource(str(path), path) as source:
             for time_s, frame in source.frames():
                 if time_s < due:
                     continue

@@ -13,7 +13,7 @@ EDGE = 0.05
 # Boxes are of the same face when they overlap by more than this, or when more than this share of
 # the smaller one lies in a surer one.
 SAME_FACE_IOU = 0.35
-INSIDE = 0.7
+INSIDE = 0.5
 
 
 class TiledDetector:

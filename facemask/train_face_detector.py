@@ -90,6 +90,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " (face_detector/builtin.tflite)",
     )
     add("--epochs", type=whole_number(1), default=EPOCHS, help="(%(default)s)")
+    add(
+        "--stop-after",
+        type=whole_number(1),
+        metavar="EPOCHS",
+        help="end after so many of them, though the learning rate falls as for all of them",
+    )
     add("--steps", type=whole_number(1), default=STEPS, help="of an epoch (%(default)s)")
     add("--batch-size", type=whole_number(1), default=BATCH_SIZE, help="(%(default)s)")
     add("--learning-rate", type=number_above(0), default=LEARNING_RATE, help="(%(default)s)")
@@ -149,6 +155,7 @@ def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int
         args.epochs,
         args.learning_rate,
         args.seed,
+        args.stop_after,
     )
     curves: dict[str, list[float]] = {name: [] for name in face_training.CURVES}
     if args.resume:
@@ -277,8 +284,9 @@ def card_text(
         name: getattr(args, name)
         for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")
     }
-    if args.start:
-        settings["start"] = args.start.name
+    for name, value in (("stop_after", args.stop_after), ("start", args.start)):
+        if value:
+            settings[name] = value.name if isinstance(value, Path) else value
     learnt = parts["train"]
     scenes = [one for one in learnt if not one.portrait]
     portraits = [one for one in learnt if one.portrait]

@@ -15,6 +15,7 @@ WEIGHTS_NAME = "yunet_n_640_640.onnx"
 # large ones are shrunk to it.
 LONGER_SIDE = 1280
 MOST_ENLARGED = 2.0
+LEAST_SIDE = 32  # pixels: of less, its coarsest cells see nothing, and say anything
 SAME_FACE_IOU = 0.3  # YuNet's own default
 MOST_BOXES = 5000
 
@@ -73,13 +74,14 @@ class YuNetFaceDetector:
         """
         height, width = image.shape[:2]
         scale = min(MOST_ENLARGED, LONGER_SIDE / max(height, width))
-        # At least a pixel a side; both scales as they come out, or boxes would be off.
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        # Both scales as they come out, or boxes would be off.
+        size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
         self._network.setInputSize(size)
         self._network.setScoreThreshold(confidence)
         rows = self._network.detect(cv2.resize(image, size))[1]
         if rows is None:
             return []
+        rows = rows[np.isfinite(rows).all(axis=1)]  # of very flat images some are not
         shrink = np.array([width / size[0], height / size[1]], np.float32)
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         corners = np.rint(corners * np.tile(shrink, 2)).astype(int)

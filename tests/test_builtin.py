@@ -53,6 +53,20 @@ def test_confidences_are_strictly_above() -> None:
     assert len(decode(answers, 320, 320, float(np.float32(0.9)))[0]) == 0
 
 
+@pytest.mark.parametrize(
+    ("sure", "small", "kept"), [(0.95, 0.7, 1), (0.95, 0.95, 2), (0.8, 0.7, 2)]
+)
+def test_a_small_face_beside_a_sure_large_one_must_be_sure(
+    sure: float, small: float, kept: int
+) -> None:
+    large_box, small_box = [40.0, 40.0, 240.0, 280.0], [280.0, 20.0, 300.0, 44.0]
+    answers = answers_for([large_box, small_box], 320, 320)
+    is_small = answers_for([small_box], 320, 320)[:, 0] > 0
+    answers[:, 0] = np.where(is_small, small, np.where(answers[:, 0] > 0, sure, 0))
+    boxes, _ = decode(answers, 320, 320, 0.5)
+    assert len(boxes) == kept
+
+
 def test_a_missing_and_a_damaged_file_are_named(tmp_path: Path) -> None:
     damaged = tmp_path / "builtin.tflite"
     with pytest.raises(FacemaskError, match=r"builtin\.tflite: can't be read"):

@@ -166,7 +166,7 @@ SHOW_FRAMES = """
 import numpy as np
 from facemask import display
 frames = 0
-while display.show_frame("Frame", np.full((240, 320, 3), (0, 0, 255), np.uint8)):
+while display.show_frame("Frame", np.full((240, 320, 3), (0, 0, 255), np.uint8)) != "q":
     frames += 1
 print(frames > 0)
 """

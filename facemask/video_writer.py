@@ -1,0 +1,280 @@
+"""The writer of annotated video: files that play, also after a full disk or a killed process."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import cv2
+import numpy as np
+
+from facemask.errors import FacemaskError
+from facemask.files import beside, replacing
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.error import FFmpegError
+
+# One, since the networks beside it use every core there is.
+THREADS = 1
+
+# FFmpeg's numbers for how colours became YUV: as OpenCV converts, which players do not guess of
+# large pictures.
+BT601 = 6
+LIMITED_RANGE = 1
+
+LOWEST_BIT_RATE = 100_000  # bits a second; with next to none, VP8 leaves frames out
+
+# MPEG-4 in AVI takes no larger numerator in a frame rate. The denominator has 1001 for the rates
+# of television, 30000/1001 and the like.
+LARGEST_NUMERATOR = 65535
+LARGEST_DENOMINATOR = 1001
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How frames become a file, in FFmpeg's names."""
+
+    encoder: str
+    container: str
+    options: dict[str, str]  # of the encoder
+    container_options: dict[str, str] = field(default_factory=dict)
+    tag: str | None = None  # what players know the encoder's output by, where not its own
+    bits_per_pixel: float | None = None  # a limit, for encoders that need one
+
+
+# Without B-frames: a third quicker for a twentieth more bytes, and the first frame's time is 0
+# also in fragments.
+_H264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
+# A fragment at each key frame, so that whatever reached the disk plays; at the end the fragments
+# become one ordinary file, which players seek in best.
+_MOV = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented",
+    "flush_packets": "1",
+}
+_MATROSKA = {"cluster_time_limit": "1000", "flush_packets": "1"}  # ms
+
+# By the suffix of the file.
+CODECS = {
+    ".mp4": Codec("libx264", "mp4", _H264, _MOV),
+    ".m4v": Codec("libx264", "mp4", _H264, _MOV),
+    ".mov": Codec("libx264", "mov", _H264, _MOV),
+    ".mkv": Codec("libx264", "matroska", _H264, _MATROSKA),
+    ".avi": Codec("mpeg4", "avi", {"qmin": "4", "qmax": "4"}, {"flush_packets": "1"}, tag="XVID"),
+    ".webm": Codec(
+        "libvpx",
+        "webm",
+        {"deadline": "realtime", "cpu-used": "12", "lag-in-frames": "0", "crf": "10"},
+        _MATROSKA,
+        bits_per_pixel=0.25,
+    ),
+}
+
+
+class VideoWriter:
+    """Writes frames to a file that is finished, and playable, however the run ends.
+
+    A context manager; until it closes, the video grows in a hidden file beside its place. Where
+    the disk fills up, what was written until then takes that place; where the process is killed,
+    it stays in the hidden file, and plays but for the last second or two.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        """path: its suffix is one of CODECS; fps: frames a second of the video, above 0."""
+        self._path = path
+        self._rate = frame_rate(fps)
+        self._encoding: Encoding | None = None
+        self._size = (0, 0)  # width, height, pixels
+        self._closed = False
+
+    def write(self, frame: np.ndarray, time_s: float) -> None:
+        """Add a frame (H, W, 3) uint8, BGR; one of another size is stretched to the first's.
+
+        time_s: when the frame was seen, seconds from the first. A live source's pace is not the
+        rate it states, so frames are repeated or left out where need be: the video lasts as long
+        as what it shows. An odd width or height grows by a pixel, since colours are stored for
+        two by two. Raises FacemaskError when the file can't be written; it is closed then.
+        """
+        from av.error import FFmpegError
+
+        if self._closed:
+            raise ValueError(f"{self._path}: write() after close()")
+        if self._encoding is None:
+            self._encoding = self._begin(frame)
+        if (frame.shape[1], frame.shape[0]) != self._size:
+            frame = cv2.resize(frame, self._size)
+        due = round(time_s * self._rate) + 1
+        try:
+            self._encoding.add(frame, due - self._encoding.written)
+        except FFmpegError as error:
+            # The disk that takes no frame takes no end of the file either; once said is enough.
+            with suppress(FFmpegError, FacemaskError):
+                self._finish(self._encoding.abandon)
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Finish the file and put it into its place.
+
+        Raises FacemaskError when it can't be written to its end; what there is of it takes the
+        place all the same, if it plays.
+        """
+        self._closed = True
+        if self._encoding is None:
+            return
+        from av.error import FFmpegError
+
+        try:
+            self._finish(self._encoding.end)
+        except FFmpegError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except FacemaskError:
+            if kind is None:  # else what ended the block is the one to tell
+                raise
+
+    def _begin(self, frame: np.ndarray) -> "Encoding":
+        """Begin a video of such frames. Raises FacemaskError, and leaves no file, if it can't."""
+        from av.error import FFmpegError
+
+        height, width = frame.shape[:2]
+        self._size = (width, height)
+        suffix = self._path.suffix.lower()
+        try:
+            encoding = Encoding(beside(self._path), CODECS[suffix], self._rate, self._size)
+        except (FFmpegError, ValueError) as error:
+            raise FacemaskError(
+                f"{self._path}: can't write video of {width}x{height} pixels in"
+                f" {CODECS[suffix].encoder}, the codec for {suffix}"
+            ) from error
+        try:
+            encoding.begin()
+        except FFmpegError as error:
+            with suppress(OSError):
+                beside(self._path).unlink()
+            raise self._unwritable(error) from error
+        return encoding
+
+    def _finish(self, end: Callable[[], None]) -> None:
+        """End the file, and put it into its place if it plays, whatever `end` raises."""
+        self._encoding, self._closed = None, True
+        part = beside(self._path)
+        try:
+            end()
+        finally:
+            kept = plays(part)
+            if kept:
+                with replacing(self._path):
+                    pass  # the temporary file is the one that grew
+            else:
+                part.unlink(missing_ok=True)
+        if not kept:
+            raise FacemaskError(f"{self._path}: the video could not be written to its end")
+
+    def _unwritable(self, error: "FFmpegError") -> FacemaskError:
+        said = error.strerror or type(error).__name__
+        return FacemaskError(f"{self._path}: can't be written: {said}")
+
+
+class Encoding:
+    """A file in the making. What it raises is FFmpegError, where nothing else is said."""
+
+    def __init__(self, path: Path, codec: Codec, rate: Fraction, size: tuple[int, int]):
+        """Make sure that the codec takes such frames; size: their width and height in pixels.
+
+        Raises FFmpegError or ValueError where it does not.
+        """
+        import av
+        from av.video.stream import VideoStream
+
+        self.written = 0  # frames
+        self._rate = rate
+        width, height = (side + side % 2 for side in size)
+        # Absolute: FFmpeg takes what stands before a colon in a name for a protocol.
+        self._output = av.open(
+            str(path.absolute()),
+            "w",
+            format=codec.container,
+            container_options=codec.container_options,
+        )
+        stream = self._output.add_stream(codec.encoder, rate=rate, options=dict(codec.options))
+        assert isinstance(stream, VideoStream)
+        self._stream = stream
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base = 1 / rate
+        context.gop_size = max(1, round(rate))  # a key frame at least each second
+        context.thread_count = THREADS
+        context.colorspace, context.color_range = BT601, LIMITED_RANGE
+        if codec.tag:
+            context.codec_tag = codec.tag
+        if codec.bits_per_pixel:
+            wanted = round(codec.bits_per_pixel * width * height * rate)
+            context.bit_rate = max(LOWEST_BIT_RATE, wanted)
+        context.open()
+
+    def begin(self) -> None:
+        """Make the file and write its head."""
+        self._output.start_encoding()
+
+    def add(self, frame: np.ndarray, copies: int) -> None:
+        """Add a frame (H, W, 3) uint8, BGR, so many times."""
+        from av import VideoFrame
+
+        if copies <= 0:
+            return
+        height, width = frame.shape[:2]
+        if width % 2 or height % 2:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        # In half the time of FFmpeg's own conversion.
+        colours = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).astype(np.uint8, copy=False)
+        picture = VideoFrame.from_ndarray(colours, format="yuv420p")
+        picture.time_base = 1 / self._rate
+        for _ in range(copies):
+            picture.pts = self.written
+            self._encode(picture)
+            self.written += 1
+
+    def end(self) -> None:
+        """Write what the encoder holds back and the end of the file."""
+        try:
+            self._encode(None)
+        finally:
+            self._output.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is, as far as it lets itself."""
+        self._output.close()
+
+    def _encode(self, picture: "VideoFrame | None") -> None:
+        """Encode a picture, or with None what the encoder holds back; write what comes out."""
+        # The two calls as one, without a line of Python between them for Ctrl-C to end: the
+        # packets it lost there would be missed by all that follow to the next key frame.
+        deque(map(self._output.mux, map(self._stream.encode, [picture])), maxlen=0)
+
+
+def frame_rate(fps: float) -> Fraction:
+    """The rate as files store it, frames a second; 29.97002997 is 30000/1001."""
+    lowest = Fraction(1, LARGEST_DENOMINATOR)
+    largest = min(LARGEST_DENOMINATOR, max(1, int(LARGEST_NUMERATOR / fps)))
+    return max(lowest, Fraction(fps).limit_denominator(largest))
+
+
+def plays(path: Path) -> bool:
+    """Whether there is a video with at least one frame."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path.absolute())) as video:
+            return next(video.decode(video=0), None) is not None
+    except (FFmpegError, IndexError):  # IndexError: a file without video
+        return False
