@@ -19,6 +19,7 @@ from measure import (
     PROJECT,
     Run,
     arguments,
+    classic_model,
     compared,
     leave_without,
     machine,
@@ -42,7 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = model_with_twin(args.model, folder)
-        networks = ["--face", args.assets / "face_detector", "--model", model]
+        face = ["--face", args.assets / "face_detector", "--model"]
+        networks, theirs = [*face, model], [*face, classic_model(folder)]
         photographs = [
             path
             for path in sorted((args.assets / "dataset").rglob("*.jpg"))
@@ -58,7 +60,7 @@ def main() -> None:
             output = next(written)
             return run(
                 "benchmarks/classic.py", "image", "--image", *images, "--output", output,
-                *networks, awaited=output / images[0].name,
+                *theirs, awaited=output / images[0].name,
             )  # fmt: skip
 
         def our_way(images: list[Path]) -> Run:

@@ -126,18 +126,38 @@ def model_with_twin(model: Path, folder: Path) -> Path:
     twin = model.with_suffix(".tflite")
     if twin.exists():
         placed.with_suffix(".tflite").symlink_to(twin.resolve())
-    # In a process of its own, as it takes TensorFlow.
+    _make(MAKE_TWIN, placed)
+    return placed
+
+
+def classic_model(folder: Path) -> Path:
+    """A .keras file as the tutorial's training makes it, for 224x224 pixels; it has learnt nothing.
+
+    What it says of a face is of no use, and takes as long as if it were.
+    """
+    path = folder / "classic.keras"
+    _make(MAKE_CLASSIC, path)
+    return path
+
+
+def _make(code: str, path: Path) -> None:
+    """Run code in a process of its own, as it takes TensorFlow."""
     done = subprocess.run(
-        [sys.executable, "-c", MAKE_TWIN, str(placed)],
+        [sys.executable, "-c", code, str(path)],
         cwd=PROJECT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"{model}: no twin could be made:\n{done.stderr[-2000:]}")
-    return placed
+        raise RuntimeError(f"{path}: can't be made:\n{done.stderr[-2000:]}")
 
+
+MAKE_CLASSIC = """
+import sys
+from facemask.training import build_model
+build_model(2, "none").save(sys.argv[1])
+"""
 
 MAKE_TWIN = """
 import sys

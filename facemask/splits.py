@@ -62,6 +62,29 @@ def split_images(
     return split
 
 
+def part_groups(
+    groups: np.ndarray, test_size: float, validation_size: float, seed: int
+) -> list[str]:
+    """A part for each image that has no class, (N,) group numbers; no group is in two parts.
+
+    The sizes are as split_images takes them. Groups go to their parts in random order, and each
+    part gets one while there are three.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(numbers.max() + 1)
+    sizes = np.bincount(numbers)[order]
+    before = np.cumsum(sizes) - sizes  # images in the groups that come first
+    test = max(1, round(test_size * len(groups)))
+    validation = max(1, round((1 - test_size) * validation_size * len(groups)))
+    # The first group is of the test, whatever its size; the next that begins behind it, and so on.
+    validation_from = int(np.searchsorted(before, test))
+    train_from = max(validation_from + 1, int(np.searchsorted(before, test + validation)))
+    part_of = np.full(len(order), "train", object)
+    part_of[order[:train_from]] = "validation"
+    part_of[order[:validation_from]] = "test"
+    return part_of[numbers].tolist()
+
+
 def _check_complete(images: LabelledImages, split: Split, group_count: int) -> None:
     """Raise FacemaskError unless every class is in every part."""
     for name in PARTS:

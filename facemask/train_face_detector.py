@@ -34,6 +34,9 @@ SIZE, LARGE_SIZE = 384, 640
 LEARNING_RATE = 1e-3
 SLIMMED_ON = 96  # windows that the base is slimmed to
 VALIDATE_EVERY = 4  # epochs
+# Of scenes that the split knows nothing of, so many are for the figures, and of the rest so many
+# for validation and calibration.
+TEST_SIZE, VALIDATION_SIZE = 0.2, 0.1
 # Of so many portraits of bare faces one is shown with a mask drawn onto it, as well.
 DRAW_EVERY = 2
 
@@ -71,7 +74,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=Path("mask_detector.split.json"),
         metavar="FILE",
         help="which photographs are for training, for validation and for the figures, as"
-        " train_mask_detector.py writes it (%(default)s)",
+        " train_mask_detector.py writes it (%(default)s); a folder of scenes of which it knows"
+        " none is parted anew",
     )
     add(
         "-f",
@@ -221,9 +225,10 @@ def load_photographs(args: argparse.Namespace, made: Path) -> "dict[str, list[Ph
     from tqdm import tqdm
 
     from facemask.dataset import file_digest
+    from facemask.duplicates import near_duplicate_groups
     from facemask.images import list_files
     from facemask.scenes import load_scenes
-    from facemask.splits import PARTS, read_split
+    from facemask.splits import PARTS, part_groups, read_split
     from facemask.teacher import BARE, Teacher, annotated
     from facemask.yunet import YuNetFaceDetector
 
@@ -235,9 +240,14 @@ def load_photographs(args: argparse.Namespace, made: Path) -> "dict[str, list[Ph
     scenes: dict[str, list[Any]] = {part: [] for part in PARTS}
     unknown = 0
     for folder in map(find, args.scenes):
-        for scene in load_scenes(folder, progress).scenes:
-            part = part_of.get(file_digest(scene.path))
-            unknown += part is None
+        found = load_scenes(folder, progress).scenes
+        digests = [file_digest(scene.path) for scene in found]
+        known = [part_of.get(digest) for digest in digests]
+        if not any(known):  # photographs of one's own
+            groups = near_duplicate_groups([scene.path for scene in found], digests)
+            known = part_groups(groups, TEST_SIZE, VALIDATION_SIZE, args.seed)
+        unknown += sum(part is None for part in known)
+        for scene, part in zip(found, known, strict=True):
             if part:
                 scenes[part].append(scene)
     if not scenes["train"] or not scenes["validation"]:

@@ -9,7 +9,10 @@ import pytest
 from benchmarks import measure
 from facemask.files import PROJECT
 
-SCRIPTS = ["benchmarks/bench_video.py", "benchmarks/bench_image.py"]
+SCRIPTS = [
+    f"benchmarks/{name}.py"
+    for name in ("bench_video", "bench_image", "bench_long_run", "label_changes")
+]
 
 
 def script(tmp_path: Path, content: str, name: str = "script.py") -> Path:

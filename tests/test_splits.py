@@ -9,6 +9,7 @@ from facemask.errors import FacemaskError
 from facemask.splits import (
     PARTS,
     Split,
+    part_groups,
     read_split,
     repeated_split,
     split_images,
@@ -135,3 +136,19 @@ def test_a_record_of_other_photographs_is_one_line(tmp_path: Path) -> None:
     path.write_text('{"parts": {"abc": "test"}}')
     with pytest.raises(FacemaskError, match="found none of with_mask for train"):
         repeated_split(labelled(0, 1), path)
+
+
+def test_groups_without_classes_stay_together_and_each_part_gets_its_share() -> None:
+    groups = np.repeat(np.arange(50), 2)
+    parts = part_groups(groups, 0.2, 0.1, seed=3)
+    assert parts[::2] == parts[1::2]
+    assert (parts.count("test"), parts.count("validation"), parts.count("train")) == (20, 8, 72)
+    assert part_groups(groups, 0.2, 0.1, seed=3) == parts
+    assert part_groups(groups, 0.2, 0.1, seed=4) != parts
+
+
+def test_three_groups_are_enough_for_three_parts() -> None:
+    assert sorted(part_groups(np.array([7, 7, 7, 7, 1, 2]), 0.2, 0.1, seed=0)).count("train") >= 1
+    assert set(part_groups(np.array([0, 1, 2]), 0.2, 0.1, seed=0)) == {
+        "train", "validation", "test",
+    }  # fmt: skip
