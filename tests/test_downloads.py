@@ -681,7 +681,8 @@ def test_main_fetches_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(files, "PROJECT", tmp_path)
-    monkeypatch.setattr(downloads, "FACE_DETECTOR", weights("https://unreachable.invalid/net"))
+    unreachable = weights("https://unreachable.invalid/net")
+    monkeypatch.setitem(downloads.DETECTORS, "face-detector", unreachable)
     url = server.url(sends(CONTENT))
     assert downloads.main(["face-detector", "--url", url]) == 0
     assert downloads.main(["face-detector", "--url", url]) == 0

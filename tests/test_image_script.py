@@ -380,10 +380,9 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     assert "twin" not in first.stdout
 
     some = sorted((assets / "real_crops").rglob("*.jpg"))[::80]
-    size = (224, 224)
     facts_of_twin = twin_facts(tmp_path / "m.keras")
     model = load_keras().models.load_model(tmp_path / "m.keras", compile=False)
-    inputs = (model_input(read_image(path), size) for path in some)
+    inputs = (model_input(read_image(path), facts_of_twin.input_size) for path in some)
     export_tflite(tmp_path / "m.tflite", model, facts_of_twin, quantize, inputs)
     code = (
         "import sys, detect_mask_image\n"

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import detect_mask_video
 from facemask import display, sources
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
-from facemask.images import write_image
+from facemask.images import read_image, write_image
 from facemask.sources import FileSource, Source
 from facemask.video_writer import CODECS
 
@@ -166,6 +167,37 @@ def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) 
     assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4"]) == 0
     assert frames_of("out.mp4") == 4
     assert len(list(Path().glob("frame_*.png"))) == 2
+
+
+def test_after_kill_9_lines_are_whole_and_the_video_plays(tmp_path: Path) -> None:
+    """With the networks that the project ships, on its own pictures."""
+    picture = read_image(PROJECT / "examples" / "example_01.png")
+    (tmp_path / "pictures").mkdir()
+    for number in range(10):
+        write_image(tmp_path / "pictures" / f"{number}.png", np.roll(picture, 3 * number, axis=1))
+    running = subprocess.Popen(
+        [
+            sys.executable, PROJECT / "detect_mask_video.py", "--source", "pictures", "--loop",
+            "--detector", "builtin", "--output", "out.mp4", "--json", "found.jsonl",
+            "--csv", "faces.csv", "--no-display",
+        ],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    record = tmp_path / "found.jsonl"
+    deadline = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        if record.exists() and record.read_text().count("\n") > 120:
+            break
+        time.sleep(0.01)
+    running.kill()
+    assert running.communicate(timeout=30)[1] == ""
+    lines = record.read_text().split("\n")
+    assert len(lines) > 120
+    assert [json.loads(line)["frame"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert {len(json.loads(line)["faces"]) for line in lines[:-1]} == {1}
+    assert (tmp_path / "faces.csv").read_text().startswith("track,")
+    (part,) = tmp_path.glob(".out.*.part.mp4")
+    assert frames_of(part) > 50
 
 
 def test_a_full_disk_keeps_whole_lines_and_says_so_in_one(clip: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from Xlib.ext import xtest
 
 from facemask.display import LARGEST_WINDOW, can_show_windows
 from facemask.files import PROJECT
+from facemask.images import read_image, write_image
 
 pytestmark = pytest.mark.window
 
@@ -180,6 +181,36 @@ def test_closing_the_window_and_q_end_a_video(screen: Display, tmp_path: Path, e
     end(screen, shown)
     output, problems = running.communicate(timeout=30)
     assert (running.returncode, output, problems) == (0, "True\n", "")
+
+
+def test_a_video_pauses_saves_a_frame_and_goes_on(screen: Display, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        picture = np.full((240, 320, 3), 60 + number, np.uint8)
+        write_image(tmp_path / "pictures" / f"{number}.png", picture)
+    running = start(
+        screen, tmp_path, PROJECT / "detect_mask_video.py", "--source", "pictures", "--loop",
+        "--detector", "builtin", "--json", "found.jsonl",
+    )  # fmt: skip
+    shown, record = find_window(screen, "Frame"), tmp_path / "found.jsonl"
+    assert shown
+    assert wait_for(lambda: len(record.read_text()) > 1000)
+    press(screen, shown, "p")
+    time.sleep(0.5)
+    held = record.read_text()
+    time.sleep(0.5)
+    assert record.read_text() == held
+    press(screen, shown, "s")
+    assert wait_for(lambda: list(tmp_path.glob("frame_*.png")))
+    assert record.read_text() == held
+    press(screen, shown, "p")
+    assert wait_for(lambda: len(record.read_text()) > len(held))
+    press(screen, shown, "q")
+    output, problems = running.communicate(timeout=30)
+    assert (running.returncode, problems) == (0, "")
+    assert "[INFO] wrote frame_" in output
+    (saved,) = tmp_path.glob("frame_*.png")
+    assert read_image(saved).shape == (240, 320, 3)
 
 
 @pytest.mark.assets
