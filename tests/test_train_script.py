@@ -176,7 +176,7 @@ def test_three_classes_and_a_split_that_is_repeated(
         write_image(folder / "mask_weared_incorrect" / path.name, turned)
     command = (
         "train_mask_detector.py", "-d", folder, "--weights", "none", "--epochs", "1",
-        "--no-crop-faces", "--batch-size", "8", "-m",
+        "--no-crop-faces", "--input-size", "96", "--batch-size", "8", "-m",
     )  # fmt: skip
     first = run_script(*command, "a.keras", "--split", "random", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
