@@ -30,7 +30,6 @@ class Followed:
         self._counts: Counter[str] = Counter()
         self._now: Counter[str] = Counter()
         self._times: deque[float] = deque(maxlen=RATE_OVER_FRAMES)
-        self.changes = 0  # of labels, of tracks that have ended
 
     def update(self, detections: Sequence[MaskDetection], time_s: float) -> list[MaskDetection]:
         """A frame's detections with their tracks and the labels to show; see Tracker.update."""
@@ -57,7 +56,6 @@ class Followed:
 
     def _end(self, tracks: Sequence[Track]) -> None:
         for track in tracks:
-            self.changes += track.changes
             if track.last_s - track.first_s >= COUNTED_S:
                 self._counts[track.usual()[0]] += 1
             if self._table:
