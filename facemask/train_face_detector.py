@@ -136,6 +136,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept = [args.keep_weights] if args.keep_weights else []
     check_writable(args.output, plot, card, checkpoint, state, *kept)
     training.check_weights(args.weights)
+    for option, path in (("--start", args.start), ("--keep-weights", args.keep_weights)):
+        if path and find(path).resolve() == checkpoint.resolve():
+            raise FacemaskError(
+                f"{path}: is where this run's checkpoint grows, to be removed at its end; give"
+                f" another {option}"
+            )
     if args.start and not find(args.start).is_file():
         raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
     if args.resume and not (checkpoint.is_file() and state.is_file()):

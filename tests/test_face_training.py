@@ -225,3 +225,13 @@ def test_resuming_needs_a_checkpoint(tmp_path: Path, run_script) -> None:
     assert done.stderr.startswith("[ERROR]")
     assert done.stderr.count("\n") == 1
     assert "x.weights.h5: no such file" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--start", "--keep-weights"])
+def test_weights_are_not_where_the_checkpoint_grows_and_goes(tmp_path: Path, option: str) -> None:
+    weights = tmp_path / "x.weights.h5"
+    weights.write_bytes(b"dear")
+    arguments = ["--scenes", str(tmp_path), "--weights", "none", option, str(weights)]
+    with pytest.raises(FacemaskError, match=f"x.weights.h5: is where .* give another {option}"):
+        train_face_detector.main([*arguments, "--output", str(tmp_path / "x.tflite")])
+    assert weights.read_bytes() == b"dear"
