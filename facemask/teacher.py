@@ -85,14 +85,14 @@ class Teacher:
         return _labelled(to, found, portrait=True)
 
     def frames(self, path: Path, folder: Path) -> list[Photograph]:
-        """Some frames of a video, as images written into a folder, with the faces in them."""
+        """Some frames of a video, as images written into an empty folder, with their faces."""
         photographs, due = [], 0.0
         with FileSource(str(path), path) as source:
             for time_s, frame in source.frames():
                 if time_s < due:
                     continue
                 due += 1 / FRAMES_A_SECOND
-                to = folder / f"{path.stem}-{len(photographs):05}.png"
+                to = folder / f"{len(photographs):05}.png"
                 write_image(to, frame)
                 one = _labelled(to, self._find(frame), portrait=False)
                 photographs += [one] if one else []

@@ -273,8 +273,10 @@ def load_photographs(args: argparse.Namespace, made: Path) -> "dict[str, list[Ph
         for number, path in enumerate(progress(bare))
     ]
     photographs["train"] += [one for one in portraits if one]
-    for video in map(find, args.video):
-        photographs["train"] += teacher.frames(video, made)
+    for number, video in enumerate(map(find, args.video)):
+        frames = made / f"video-{number}"
+        frames.mkdir()
+        photographs["train"] += teacher.frames(video, frames)
     counts = ", ".join(f"{len(photographs[part])} for {part}" for part in PARTS)
     info(f"images: {counts}; {unknown} scenes are not in the split")
     return photographs
