@@ -195,6 +195,13 @@ def main(argv: list[str] | None = None) -> int:
             frames = enter(closing(read_ahead(frames, READ_AHEAD)))
         labelled = enter(closing(in_order(label, frames, workers, workers + 2)))
         number, to_the_end = 0, False
+
+        def quit_while_waiting() -> None:
+            if number and display.asks_to_quit(WINDOW):  # before the first frame there is no window
+                raise KeyboardInterrupt
+
+        if show:
+            source.idle = quit_while_waiting
         fps = FPS().start()
         with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
             for number, ((time_s, frame), detections) in enumerate(labelled, start=1):

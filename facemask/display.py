@@ -61,6 +61,11 @@ def show_frame(title: str, frame: np.ndarray) -> str:
     return key if is_open(title) else "q"
 
 
+def asks_to_quit(title: str) -> bool:
+    """Whether q was pressed or the window closed, while there is no new frame to show."""
+    return pressed_key(1) == "q" or not is_open(title)
+
+
 def pause(title: str) -> str:
     """Hold the picture that is shown till p, s or q is pressed; which, "q" for a closed window."""
     key = ""

@@ -26,6 +26,7 @@ HIGHEST_FPS = 1000.0
 STALL_S = 10.0
 # Seconds between tries to open it again; each wait is twice the one before.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+IDLE_S = 0.05  # between calls of idle
 # What a hanging camera's thread is waited for at the end. It can't be ended, and is left behind.
 JOIN_S = 2.0
 
@@ -45,6 +46,12 @@ class Source:
 
     def __init__(self, name: str):
         self.name = name
+
+    def idle(self) -> None:
+        """Called again and again while a live source gives no frame; to be replaced.
+
+        What it raises ends the waiting.
+        """
 
     def frames(self) -> Iterator[TimedFrame]:
         """The frames in order, with their times: by the frame rate, or the clock if it is live.
@@ -128,7 +135,8 @@ class FileSource(Source):
         self._ended = False
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self._path))
+        # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
+        capture = cv2.VideoCapture(str(self._path.absolute()))
         if not capture.isOpened():
             capture.release()
             raise FacemaskError(
@@ -269,12 +277,16 @@ class LiveSource(Source):
 
     def _take(self) -> tuple[float, np.ndarray] | None:
         """The newest frame, once; None when the source has dropped, or hangs."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._slot or not self._reader, STALL_S)
-            taken, self._slot = self._slot, None
-            if taken is None:
-                self._reader = None
-        return taken
+        end = time.monotonic() + STALL_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._slot or not self._reader, IDLE_S)
+                if self._slot or not self._reader or time.monotonic() >= end:
+                    taken, self._slot = self._slot, None
+                    if taken is None:
+                        self._reader = None
+                    return taken
+            self.idle()
 
     def _reconnect(self) -> tuple[float, np.ndarray]:
         """The first frame after the source was opened again.
@@ -285,7 +297,10 @@ class LiveSource(Source):
         while (left := began + self._reconnect_s - time.monotonic()) > 0:
             wait = min(wait, LONGEST_WAIT_S, left)
             self._say(f"{self.name}: gives no frames; trying again in {wait:.1f} s")
-            time.sleep(wait)
+            end = time.monotonic() + wait
+            while (rest := end - time.monotonic()) > 0:
+                self.idle()
+                time.sleep(min(IDLE_S, rest))
             if self._start():
                 taken = self._take()
                 if taken is not None:

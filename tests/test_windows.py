@@ -21,6 +21,8 @@ from facemask.display import LARGEST_WINDOW, can_show_windows
 from facemask.files import PROJECT
 from facemask.images import read_image, write_image
 
+from .test_sources import MJPEGServer, sends
+
 pytestmark = pytest.mark.window
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -211,6 +213,24 @@ def test_a_video_pauses_saves_a_frame_and_goes_on(screen: Display, tmp_path: Pat
     assert "[INFO] wrote frame_" in output
     (saved,) = tmp_path.glob("frame_*.png")
     assert read_image(saved).shape == (240, 320, 3)
+
+
+def test_q_ends_a_run_whose_stream_has_gone(screen: Display, tmp_path: Path) -> None:
+    """Between two tries to open it again, which may take minutes."""
+    with MJPEGServer(sends(90, 20), lambda connection: None) as server:
+        running = start(
+            screen, tmp_path, PROJECT / "detect_mask_video.py", "--source", server.url,
+            "--detector", "builtin", "--reconnect", "600",
+        )  # fmt: skip
+        shown = find_window(screen, "Frame")
+        assert shown
+        assert running.stderr
+        said = running.stderr.readline()
+        assert "gives no frames; trying again" in said
+        press(screen, shown, "q")
+        output, _ = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert " frames in " in output
 
 
 @pytest.mark.assets
