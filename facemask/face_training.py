@@ -118,25 +118,42 @@ class Trainer:
         """Give the network the mean weights for good."""
         self._optimizer.finalize_variable_values(self.network.trainable_variables)
 
+    def blend(self, start: Sequence[np.ndarray], share: float) -> None:
+        """Mix so much of what was learnt with the rest of the weights that were begun with.
+
+        The mean of weights before and after further training may be better than both, the after
+        being near enough to the before (Wortsman et al., Robust fine-tuning of zero-shot models,
+        2022).
+        """
+        learnt = self.network.get_weights()
+        pairs = zip(start, learnt, strict=True)
+        self.network.set_weights([(1 - share) * before + share * now for before, now in pairs])
+
 
 def save(trainer: Trainer, checkpoint: Path, state: Path, curves: dict[str, list[float]]) -> None:
     """Write weights, the optimizer's state and the curves, each whole or not at all."""
-    save_weights(trainer, checkpoint)
+    _save_weights(trainer.network, checkpoint)
     with replacing(state) as part:
         part.write_text(json.dumps(curves) + "\n", encoding="utf-8")
 
 
 def save_weights(trainer: Trainer, path: Path) -> None:
-    """Write the network's weights and, where it has any, the optimizer's state: whole, or not."""
+    """Write the network's weights, without the optimizer's state: whole, or not at all."""
+    network = build_face_network()
+    network.set_weights(trainer.network.get_weights())
+    _save_weights(network, path)
+
+
+def _save_weights(network: Any, path: Path) -> None:
     with replacing(path) as part:
         # Keras insists on the suffix.
         whole = part.with_name(f"{part.name}.weights.h5")
-        trainer.network.save_weights(whole)
+        network.save_weights(whole)
         whole.rename(part)
 
 
-def load_weights(trainer: Trainer, path: Path) -> None:
-    """Begin with the network's weights that save_weights wrote; the optimizer begins anew.
+def read_weights(path: Path) -> list[np.ndarray]:
+    """The network's weights that save_weights wrote, for Trainer.network.set_weights.
 
     Raises FacemaskError for a file that is damaged or of another network.
     """
@@ -145,7 +162,7 @@ def load_weights(trainer: Trainer, path: Path) -> None:
         network.load_weights(path)
     except Exception as error:
         raise _refusal(path, error, "weights") from error
-    trainer.network.set_weights(network.get_weights())
+    return network.get_weights()
 
 
 def restore(trainer: Trainer, checkpoint: Path, state: Path) -> dict[str, list[float]]:

@@ -118,24 +118,33 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " slimmed MobileNetV2: to learn more, of one's own scenes, say",
     )
     add(
+        "--blend",
+        type=number_above(0, below=1),
+        metavar="SHARE",
+        help="mix in the end so much of what was learnt with the rest of what --start had",
+    )
+    add(
         "--keep-weights",
         type=file_with_suffix(".weights.h5"),
         metavar="FILE",
         help="write the Keras weights of the trained network, a .weights.h5 file",
     )
     add("--resume", action="store_true", help="go on from the checkpoint of a run that ended early")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.blend and not args.start:
+        parser.error("--blend mixes with the weights of --start, which is missing")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
-    from facemask import training
+    from facemask import bases
 
     plot, card = args.output.with_suffix(".png"), args.output.with_suffix(".md")
     checkpoint, state = checkpoint_files(args.output)
     kept = [args.keep_weights] if args.keep_weights else []
     check_writable(args.output, plot, card, checkpoint, state, *kept)
-    training.check_weights(args.weights)
+    bases.check_weights(args.weights)
     for option, path in (("--start", args.start), ("--keep-weights", args.keep_weights)):
         if path and find(path).resolve() == checkpoint.resolve():
             raise FacemaskError(
@@ -152,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int:
     """Train, calibrate, measure and write the detector, or go on doing so."""
-    from facemask import face_training, training
+    from facemask import bases, face_training, training
 
     plot, card = args.output.with_suffix(".png"), args.output.with_suffix(".md")
     checkpoint, state = checkpoint_files(args.output)
@@ -168,12 +177,13 @@ def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int
         args.stop_after,
     )
     curves: dict[str, list[float]] = {name: [] for name in face_training.CURVES}
+    start = face_training.read_weights(find(args.start)) if args.start else []
     if args.resume:
         curves = face_training.restore(trainer, checkpoint, state)
     elif args.start:
-        face_training.load_weights(trainer, find(args.start))
+        trainer.network.set_weights(start)
     elif args.weights != "none":
-        trainer.slim(training.load_base(args.weights), SLIMMED_ON)
+        trainer.slim(bases.load_base(args.weights), SLIMMED_ON)
 
     info("training...")
     started = time.monotonic()
@@ -192,6 +202,8 @@ def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int
 
     trainer.fit(first_epoch=len(curves["loss"]), after_epoch=after_epoch)
     trainer.finish()
+    if args.blend:
+        trainer.blend(start, args.blend)
 
     info("calibrating confidences...")
     scale, offset = face_training.calibrate(trainer.network, parts["validation"])
@@ -302,7 +314,11 @@ def card_text(
         name: getattr(args, name)
         for name in ("epochs", "steps", "batch_size", "learning_rate", "seed")
     }
-    for name, value in (("stop_after", args.stop_after), ("start", args.start)):
+    for name, value in (
+        ("stop_after", args.stop_after),
+        ("start", args.start),
+        ("blend", args.blend),
+    ):
         if value:
             settings[name] = value.name if isinstance(value, Path) else value
     learnt = parts["train"]
