@@ -7,13 +7,15 @@ its class names inside it, the split of the images beside it, and a plot of the 
 """
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facemask.bases import BASES
 from facemask.console import (
     ArgumentParser,
     add_detector_arguments,
@@ -27,11 +29,13 @@ from facemask.console import (
 from facemask.files import PROJECT, check_writable, find
 
 if TYPE_CHECKING:
+    from facemask.checkpoints import Checkpoint, Curves
     from facemask.dataset import LabelledImages
     from facemask.splits import Split
 
-# Everything to turn. The network itself and its head are in facemask/training.py, what changes
-# the images while training in facemask/augmentation.py.
+# Everything to turn. The networks are in facemask/bases.py, the head in facemask/training.py, what
+# changes the images while training in facemask/augmentation.py.
+BASE = "mobilenet_v2"  # the tutorial's
 EPOCHS = 20  # of the head; the tutorial's
 FINE_TUNE_EPOCHS = 0
 VIEWS = 3  # augmented views of each image that the head is trained on, beside itself
@@ -53,9 +57,9 @@ SEED = 42
 CALIBRATION_IMAGES = 200
 # What a model file tells of its training; no path, which would tell of the machine.
 SETTINGS = (
-    "classic", "split", "crop_faces", "detector", "margin", "input_size", "feature_cache", "epochs",
-    "fine_tune_epochs", "batch_size", "learning_rate", "fine_tune_rate", "test_size", "seed",
-    "quantize",
+    "base", "classic", "split", "crop_faces", "detector", "margin", "input_size", "feature_cache",
+    "epochs", "early_stopping", "fine_tune_epochs", "batch_size", "learning_rate", "fine_tune_rate",
+    "test_size", "seed", "quantize",
 )  # fmt: skip
 
 
@@ -119,6 +123,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         " or as a file says that an earlier run wrote (%(default)s)",
     )
     add(
+        "--base",
+        choices=tuple(BASES),
+        default=BASE,
+        metavar="BASE",
+        help=f"network under the head: {', '.join(BASES)} (%(default)s)",
+    )
+    add(
         "--classic",
         action="store_true",
         help="the tutorial's recipe: whole images, its augmentation, every epoch, plain weights",
@@ -130,10 +141,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="times that the head sees the images, at most (%(default)s)",
     )
     add(
+        "--early-stopping",
+        action=argparse.BooleanOptionalAction,
+        help="end the head's training when the validation loss no longer falls, and keep the best"
+        " weights (the default, but for --classic)",
+    )
+    add(
         "--fine-tune-epochs",
         type=whole_number(0),
         default=FINE_TUNE_EPOCHS,
-        help="further epochs, in which all of MobileNetV2 learns (%(default)s)",
+        help="further epochs, in which all of the base learns (%(default)s)",
     )
     add(
         "--feature-cache",
@@ -173,7 +190,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--weights",
         default="imagenet",
         metavar="{imagenet,none,PATH}",
-        help="what MobileNetV2 starts from (%(default)s)",
+        help="what the base starts from: ImageNet's weights, which Keras fetches once, random ones,"
+        " or an HDF5 file of that base without its top (%(default)s)",
     )
     add(
         "--quantize",
@@ -182,11 +200,47 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="numbers in the .tflite model that is written beside the .keras one (%(default)s:"
         " float32)",
     )
+    add(
+        "--mixed-precision",
+        action=argparse.BooleanOptionalAction,
+        help="calculate in float16 where the whole network learns (the default on a GPU made for"
+        " it; much slower on a CPU)",
+    )
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep decoded images there, three bytes a pixel, for this run and later ones",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on after the last whole epoch of this very command, however it ended",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="check the data set, build the model, train on one batch, write nothing",
+    )
+    add(
+        "--report",
+        type=file_with_suffix(".json"),
+        metavar="FILE",
+        help="write figures, curves, settings and data of the training, a .json file",
+    )
+    add(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write the curves for TensorBoard as they grow",
+    )
     args = parser.parse_args(argv)
     if args.classic and (args.crop_faces or args.scenes):
         parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
     if args.crop_faces is None:
         args.crop_faces = not args.classic
+    if args.early_stopping is None:
+        args.early_stopping = not args.classic
     if args.input_size is None:
         args.input_size = CLASSIC_INPUT_SIZE if args.classic else INPUT_SIZE
     return args
@@ -195,40 +249,66 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from facemask import splits, training
+    from facemask import bases, splits, training, training_report
+    from facemask.checkpoints import Checkpoint, checkpoint_path
     from facemask.evaluation import classification
     from facemask.export import export_tflite
     from facemask.facts import ModelFacts, weights_digest
+    from facemask.image_cache import ImageCache, read_uncached
     from facemask.sample_dataset import is_sample_dataset
     from facemask.stream import batches, each_input
 
     split_file, twin = splits.split_path(args.model), args.model.with_suffix(".tflite")
-    check_writable(args.model, args.plot, split_file, twin)
-    training.check_weights(args.weights)
+    progress_file = checkpoint_path(args.model)
+    reports = [args.report] if args.report else []
+    check_writable(args.model, args.plot, split_file, twin, progress_file, *reports)
+    bases.check_weights(args.weights, args.base)
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)
     margin = 0.0 if args.classic else args.margin
     size = (args.input_size, args.input_size)
+    read = ImageCache(args.cache).read if args.cache else read_uncached
 
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         images = load_images(args, folders, Path(cuts))
         if drawn:
             warn("drawn sample: the model will know the drawings, not faces")
         split = split_images(args, images)
+        settings = {name: str(vars(args)[name]) for name in SETTINGS}
+        checkpoint = Checkpoint(
+            progress_file,
+            {
+                "data": images.digest[:12],
+                "parts": split.digest[:12],
+                **{f"--{name.replace('_', '-')}": value for name, value in settings.items()},
+                "--weights": args.weights,
+            },
+        )
+        if args.resume and not checkpoint.resume():
+            info(f"{progress_file}: not there, so that the training begins anew")
 
         info("compiling model...")
         training.make_repeatable(args.seed)
-        model = training.build_model(len(images.class_names), args.weights, size)
-        stream = partial(batches, images, size=size, batch_size=args.batch_size, margin=margin)
-        history, network, validation, test = fit(args, model, images, split, stream)
+        model = training.build_model(len(images.class_names), args.weights, size, base=args.base)
+        stream = partial(
+            batches, images, size=size, batch_size=args.batch_size, margin=margin, read=read
+        )
+        if args.dry_run:
+            seconds = training.try_step(model, stream(split.train, augmentation=augmentation(args)))
+            info(f"dry run: a batch of {args.batch_size} took {seconds:.1f} s; nothing was written")
+            warn_of_skipped(images)
+            return 0
+        fitted = fit(args, model, images, split, stream, checkpoint)
+        if fitted.interrupted:
+            warn(f"interrupted: the best weights so far are kept, of epoch {fitted.kept + 1}")
         temperature = 1.0
         if not args.classic:
             info("calibrating probabilities...")
             labels = images.labels[split.validation]
-            temperature = training.calibrate(network, validation, labels)
+            temperature = training.calibrate(fitted.network, fitted.validation, labels)
 
         info("evaluating network...")
-        probabilities = training.predict(network, test)
+        probabilities = training.predict(fitted.network, fitted.test)
         labels = images.labels[split.test]
         print(training.report(labels, probabilities.argmax(axis=1), images.class_names))
         names = [images.class_names[label] for label in labels]
@@ -244,7 +324,7 @@ def main(argv: list[str] | None = None) -> int:
                 "dataset_sha256": images.digest,
                 "drawn_sample": drawn,
                 "images": {name: len(getattr(split, name)) for name in splits.PARTS},
-                "settings": {name: str(vars(args)[name]) for name in SETTINGS},
+                "settings": settings,
                 "temperature": round(temperature, 4),  # the weights have it in them already
                 "test_accuracy": round(figures.accuracy, 4),
                 "test_balanced_accuracy": round(figures.balanced_accuracy, 4),
@@ -257,17 +337,47 @@ def main(argv: list[str] | None = None) -> int:
         some = split.train[:: -(-len(split.train) // CALIBRATION_IMAGES)]
         export_tflite(twin, model, facts, args.quantize, each_input(stream(some)))
     splits.write_split(split_file, images, split, args.split, args.seed)
-    training.plot_history(args.plot, history)
+    training_report.plot_history(args.plot, fitted.curves, fitted.kept, figures)
+    if args.report:
+        training_report.write_report(
+            args.report, args.model.name, facts.training, fitted.curves, fitted.kept, figures,
+            images.skipped, fitted.interrupted,
+        )  # fmt: skip
     low, high = figures.interval
     info(
         f"test accuracy {figures.accuracy:.4f} on {len(labels)} images (95 % interval {low:.4f} to"
         f" {high:.4f}), balanced {figures.balanced_accuracy:.4f}, calibration error"
         f" {figures.calibration_error:.4f}"
     )
-    info(f"wrote {args.model}, {twin.name} and {split_file.name} beside it, and {args.plot}")
+    written = ", ".join([str(args.plot), *map(str, reports)])
+    info(f"wrote {args.model}, {twin.name} and {split_file.name} beside it, and {written}")
+    warn_of_skipped(images)
+    if fitted.interrupted:
+        info(f"the same command with --resume goes on from {progress_file}")
+        return 130
+    checkpoint.remove()
+    return 0
+
+
+def warn_of_skipped(images: "LabelledImages") -> None:
     if images.skipped:
         warn(f"skipped or mended, {len(images.skipped)}: {'; '.join(images.skipped)}")
-    return 0
+
+
+def augmentation(args: argparse.Namespace) -> str:
+    return "classic" if args.classic else "face"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What became of a training."""
+
+    curves: "Curves"  # of the head, and then of fine-tuning
+    kept: int  # the epoch among them, from 0 on, whose weights the model has
+    interrupted: bool
+    network: Any  # to be asked: the model or, where only the head was trained, that
+    validation: Any  # what it takes of these images: themselves or their features
+    test: Any
 
 
 def fit(
@@ -276,12 +386,9 @@ def fit(
     images: "LabelledImages",
     split: "Split",
     stream: Callable[..., Any],
-) -> tuple[dict[str, list[float]], Any, Any, Any]:
-    """Train the head and, where asked for, all of the network; the curves of both.
-
-    With them come a network to be asked, and what it takes of the validation and the test images:
-    the model and images or, where only the head was trained, that and features.
-    """
+    checkpoint: "Checkpoint",
+) -> Fitted:
+    """Train the head and, where asked for, all of the network, or go on doing so."""
     from tqdm import tqdm
 
     from facemask import training
@@ -289,34 +396,55 @@ def fit(
     from facemask.features import cached_head
 
     weights = None if args.classic else balanced_weights(images, split.train)
-    augmentation = "classic" if args.classic else "face"
-    augmented = partial(stream, split.train, augmentation=augmentation, weights=weights)
-    others = stream(split.validation), stream(split.test)
-    network = model, augmented(seed=args.seed), *others
-    train = partial(training.train, early_stopping=not args.classic)
-    # A base without weights learns with the head, so that nothing of it can be computed ahead.
-    if args.feature_cache and not args.classic and args.weights != "none":
-        info("computing features...")
-        views = [stream(split.train, weights=weights)]
-        views += [augmented(seed=args.seed + view) for view in range(VIEWS)]
-        progress = partial(tqdm, disable=None, unit=" batches")
-        if args.fine_tune_epochs:  # then it is the whole network that is asked at the end
-            others = others[:1]
-        asked = cached_head(model, views, others, args.batch_size, args.seed, progress)
-    else:
-        asked = network
-    info("training head...")
-    history = train(*asked[:3], epochs=args.epochs, learning_rate=args.learning_rate)
-    if args.fine_tune_epochs:
+    augmented = partial(stream, split.train, augmentation=augmentation(args), weights=weights)
+    network = model, augmented(seed=args.seed), stream(split.validation), stream(split.test)
+    train = partial(
+        training.train,
+        early_stopping=args.early_stopping,
+        checkpoint=checkpoint,
+        mixed=training.gains_from_float16()
+        if args.mixed_precision is None
+        else args.mixed_precision,
+        tensorboard=args.tensorboard,
+    )
+    head, fine = "head", "fine-tuning"
+    asked, curves, interrupted = network, checkpoint.curves(head), False
+    if curves is None or checkpoint.stage == head:
+        # A base without weights learns with the head, so that nothing of it can be computed ahead.
+        if args.feature_cache and not args.classic and args.weights != "none":
+            info("computing features...")
+            views = [stream(split.train, weights=weights)]
+            views += [augmented(seed=args.seed + view) for view in range(VIEWS)]
+            others = network[2:3] if args.fine_tune_epochs else network[2:]
+            progress = partial(tqdm, disable=None, unit=" batches")
+            asked = cached_head(model, views, others, args.batch_size, args.seed, progress)
+        info("training head...")
+        try:
+            curves = train(
+                *asked[:3], stage=head, epochs=args.epochs, learning_rate=args.learning_rate
+            )
+        except training.Interrupted as stopped:
+            curves, interrupted = stopped.curves, True
+    kept = training.kept_epoch(curves, best=args.early_stopping or interrupted)
+    if args.fine_tune_epochs and not interrupted:
         info("fine-tuning...")
         training.unfreeze(model)
+        before, best_before = len(curves["loss"]), curves["val_loss"][kept]
+        try:
+            more = train(
+                *network[:3], stage=fine, epochs=args.fine_tune_epochs,
+                learning_rate=args.fine_tune_rate, decay=True, best_before=best_before,
+            )  # fmt: skip
+            kept = before + len(more["loss"]) - 1
+        except training.Interrupted as stopped:
+            more, interrupted = stopped.curves, True
+            if min(more["val_loss"], default=math.inf) < best_before:
+                kept = before + training.kept_epoch(more, best=True)
+        curves = {name: curve + more[name] for name, curve in curves.items()}
+    if args.fine_tune_epochs:  # then the test images have no features
         asked = network
-        more = train(
-            *asked[:3], epochs=args.fine_tune_epochs, learning_rate=args.fine_tune_rate, decay=True
-        )
-        history = {name: curve + more[name] for name, curve in history.items()}
     ready, _, validation, test = asked
-    return history, ready, validation, test
+    return Fitted(curves, kept, interrupted, ready, validation, test)
 
 
 def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "LabelledImages":

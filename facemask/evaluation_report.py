@@ -13,6 +13,7 @@ from facemask.evaluation_sets import Mistake, SetResult
 from facemask.files import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 6  # pictures beside one another on a sheet of mistakes
@@ -242,11 +243,18 @@ def confusion_figure(figures: Classification, title: str) -> "Figure":
     """How many crops of each class were given which, shaded by their share of the true class."""
     from matplotlib.figure import Figure
 
+    classes = len(figures.classes)
+    figure = Figure(figsize=(2.5 + 1.2 * classes, 2 + classes), layout="constrained")
+    draw_confusion(figure.subplots(), figures)
+    figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
+    return figure
+
+
+def draw_confusion(axes: "Axes", figures: Classification) -> None:
+    """The same into axes of a figure."""
     names = list(figures.classes)
     counts = np.array(figures.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(2.5 + 1.2 * len(names), 2 + len(names)), layout="constrained")
-    axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
@@ -258,8 +266,6 @@ def confusion_figure(figures: Classification, title: str) -> "Figure":
     axes.set_xticks(places, labels, rotation=20, parse_math=False)
     axes.set_yticks(places, labels, parse_math=False)
     axes.set(xlabel="given class", ylabel="true class")
-    figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
-    return figure
 
 
 def mistakes_figure(mistakes: Sequence[Mistake], title: str) -> "Figure":

@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from facemask.backend import load_keras
 from facemask.dataset import Progress, no_progress
+from facemask.errors import FacemaskError
 from facemask.export import export_tflite
 from facemask.facts import ModelFacts
+from facemask.files import reason
 from facemask.litert import LiteRTModel, load_interpreter
 
 Run = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), float32
@@ -29,9 +31,30 @@ Run = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), flo
 class Features:
     """Features of images, in the order of a stream; several views of an image are several rows."""
 
-    values: np.ndarray  # (N, F) float16: half the memory, and finer than the noise of training
+    values: "np.ndarray | Rows"  # (N, F) float16: half the size, and finer than training's noise
     labels: np.ndarray  # (N,) int64
     weights: np.ndarray | None  # (N,) float32
+
+
+class Rows:
+    """Rows of float16 that lie in a file, so that a large data set takes no more memory.
+
+    Indexed with an array (M,) of row numbers it reads these: (M, F) float16.
+    """
+
+    def __init__(self, file: BinaryIO, places: np.ndarray, width: int):
+        """places: (N,) int64, each row's number in the file, where rows have `width` numbers."""
+        self.file, self.places, self.width = file, places, width
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        values = np.empty((len(rows), self.width), np.float16)
+        for value, place in zip(values, self.places[rows].tolist(), strict=True):
+            self.file.seek(place * value.nbytes)
+            self.file.readinto(value)  # pyright: ignore[reportAttributeAccessIssue]
+        return values
 
 
 def cached_head(
@@ -84,6 +107,10 @@ def compute_features(
     Raises FacemaskError when an image can't be read any more.
     """
     jobs = [(stream, number) for stream in streams for number in range(len(stream))]
+    # Without a name: it is gone with the last of its rows, whatever ends the process.
+    file: BinaryIO = tempfile.TemporaryFile(prefix="facemask-", buffering=0)  # noqa: SIM115
+    done: list[list[np.ndarray]] = []
+    width = 0
     with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
         make_run = _runner(frozen, Path(folder))
         of_thread = threading.local()
@@ -97,11 +124,33 @@ def compute_features(
             return of_thread.run(inputs).astype(np.float16), *rest
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            done = list(progress(pool.map(work, jobs), total=len(jobs)))
-    ends = np.cumsum([len(stream) for stream in streams])
-    return [
-        _joined(done[end - len(stream) : end]) for stream, end in zip(streams, ends, strict=True)
-    ]
+            for values, *rest in progress(pool.map(work, jobs), total=len(jobs)):
+                width = values.shape[1]
+                _write(file, values)
+                done.append(rest)
+    found = []
+    batch, row = 0, 0
+    for stream in streams:
+        labels, *weights = (
+            np.concatenate(parts) for parts in zip(*done[batch:][: len(stream)], strict=True)
+        )
+        rows = Rows(file, np.arange(row, row + len(labels)), width)
+        found.append(Features(rows, labels, weights[0] if weights else None))
+        batch, row = batch + len(stream), row + len(labels)
+    return found
+
+
+def _write(file: BinaryIO, values: np.ndarray) -> None:
+    content = memoryview(np.ascontiguousarray(values)).cast("B")
+    try:
+        while content:  # a raw file takes what it can at a time
+            content = content[file.write(content) :]
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise FacemaskError(
+            f"{folder}: features of the images can't be written: {reason(error)}; set TMPDIR to a"
+            " folder with more room, or give --no-feature-cache"
+        ) from error
 
 
 def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
@@ -121,16 +170,13 @@ def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
     return load
 
 
-def _joined(batches: list[tuple[np.ndarray, ...]]) -> Features:
-    values, labels, *weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Features(values, labels, weights[0] if weights else None)
-
-
 def stack(parts: Sequence[Features]) -> Features:
-    """Several views' features as one set."""
+    """Several views' features, of one compute_features, as one set."""
     weights = [part.weights for part in parts if part.weights is not None]
+    rows = [part.values for part in parts if isinstance(part.values, Rows)]
+    places = np.concatenate([one.places for one in rows])
     return Features(
-        np.concatenate([part.values for part in parts]),
+        Rows(rows[0].file, places, rows[0].width),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(weights) if weights else None,
     )
@@ -146,12 +192,17 @@ def feature_batches(features: Features, batch_size: int, seed: int | None = None
     class FeatureBatches(keras.utils.PyDataset):
         def __init__(self) -> None:
             super().__init__()
-            self._rng = np.random.default_rng(seed)
-            self._order = np.arange(len(features.labels))
-            self.on_epoch_end()
+            self.start_at(0)
 
         def __len__(self) -> int:
             return -(-len(self._order) // batch_size)
+
+        def start_at(self, epoch: int) -> None:
+            """Show next what is shown in this epoch, counted from 0."""
+            self._rng = np.random.default_rng(seed)
+            self._order = np.arange(len(features.labels))
+            for _ in range(epoch + 1):  # each order is the one before, shuffled
+                self.on_epoch_end()
 
         def on_epoch_end(self) -> None:
             if seed is not None:

@@ -1,6 +1,7 @@
 """Finding files where a person expects them, and replacing them without half-written states."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,4 +69,5 @@ def beside(path: Path) -> Path:
 
     A long name is cut, so that whatever name the file system takes, it takes this one too.
     """
-    return path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"  # two may be writing the same file
+    return path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")

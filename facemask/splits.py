@@ -1,5 +1,6 @@
 """Parting images into training, validation and test parts; and writing down which is in which."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the parts: equal for equal splits of equal data."""
+        parts = [f"{name} {getattr(self, name).tolist()}\n" for name in PARTS]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def split_images(

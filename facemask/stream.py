@@ -10,7 +10,8 @@ from facemask.augmentation import augment, augment_face
 from facemask.backend import load_keras
 from facemask.dataset import LabelledImages
 from facemask.geometry import FaceBox
-from facemask.images import crop_face, model_input, read_image, resize
+from facemask.image_cache import Read, read_uncached
+from facemask.images import crop_face, model_input, resize
 
 # How often a training image whose face is known is shown whole instead: what people hand over is
 # not always cut as the detector cuts.
@@ -27,6 +28,7 @@ def batches(
     augmentation: str = "none",
     seed: int = 0,
     weights: np.ndarray | None = None,
+    read: Read = read_uncached,
 ) -> Any:
     """A keras.utils.PyDataset of (inputs, labels) or, given weights, (inputs, labels, weights).
 
@@ -35,7 +37,7 @@ def batches(
     augmentation: "none" keeps images as they are and in the order of indices; "classic" changes
     whole images as the tutorial does, "face" as augmentation.augment_face; both shuffle, each
     epoch anew and the same way for the same seed, whatever the threads do. Memory holds a few
-    batches, however many images.
+    batches, however many images. read: what reads an image, given images and its index.
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
@@ -58,9 +60,13 @@ def batches(
         def __len__(self) -> int:
             return -(-len(indices) // batch_size)
 
-        def on_epoch_end(self) -> None:
-            self._epoch += 1
+        def start_at(self, epoch: int) -> None:
+            """Show next what is shown in this epoch, counted from 0."""
+            self._epoch = epoch
             self._order = self._shuffled()
+
+        def on_epoch_end(self) -> None:
+            self.start_at(self._epoch + 1)
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
             places = self._order[number * batch_size :][:batch_size]
@@ -69,6 +75,7 @@ def batches(
                     load(
                         images,
                         int(indices[place]),
+                        read(images, int(indices[place])),
                         size,
                         margin,
                         np.random.default_rng([seed, self._epoch, int(place)]),
@@ -93,33 +100,35 @@ def each_input(stream: Any) -> Iterator[np.ndarray]:
 def _load(
     images: LabelledImages,
     index: int,
+    image: np.ndarray,
     size: tuple[int, int],
     margin: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    image, box = read_image(images.paths[index]), images.boxes[index]
+    box = images.boxes[index]
     return model_input(image if box is None else crop_face(image, box, margin), size)
 
 
 def _load_classic(
     images: LabelledImages,
     index: int,
+    image: np.ndarray,
     size: tuple[int, int],
     margin: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    image = resize(read_image(images.paths[index]), size)
-    return model_input(augment(image, rng), size)
+    return model_input(augment(resize(image, size), rng), size)
 
 
 def _load_face(
     images: LabelledImages,
     index: int,
+    image: np.ndarray,
     size: tuple[int, int],
     margin: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    image, box = read_image(images.paths[index]), images.boxes[index]
+    box = images.boxes[index]
     cut_from_scene = images.paths[index] != images.originals[index]
     if box is None or (not cut_from_scene and rng.random() < WHOLE_IMAGE):
         box, margin = FaceBox(0, 0, image.shape[1], image.shape[0], 1.0), 0.0

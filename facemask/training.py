@@ -1,52 +1,38 @@
-"""Building, training, judging, plotting and saving a mask classifier."""
+"""Building, training, judging and saving a mask classifier."""
 
+import math
 import os
 import platform
 import re
+import signal
 import sys
+import threading
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from facemask import facts
-from facemask.backend import HDF5_SIGNATURE, load_keras
+from facemask import bases, facts
+from facemask.backend import load_keras
+from facemask.checkpoints import Checkpoint, Curves, State
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.files import replacing
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# The recipe of the classic tutorial: a frozen MobileNetV2 under a small fully connected head.
-INPUT_SIZE = (224, 224)  # pixels, of the tutorial and of the ImageNet weights
+# The recipe of the classic tutorial: a frozen base under a small fully connected head.
 HEAD_UNITS = 128
 DROPOUT = 0.5
 
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Training ends when the validation loss was not lower for so many epochs.
 PATIENCE = 5
 # Temperatures that calibration may choose from. With few validation images, all of them right, the
 # likelihood alone would make the model ever surer: it is never made surer than training left it.
 TEMPERATURES = (1.0, 5.0)
-
-
-def check_weights(weights: str) -> None:
-    """Raise FacemaskError for a weights file that is missing or not HDF5; see build_model."""
-    if weights in ("imagenet", "none"):
-        return
-    try:
-        with open(weights, "rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise FacemaskError(
-            f"{weights}: can't be read: {error.strerror}; expected imagenet, none, or an HDF5"
-            " file of MobileNetV2 weights"
-        ) from error
-    if start != HDF5_SIGNATURE:
-        raise FacemaskError(f"{weights}: expected an HDF5 file of MobileNetV2 weights")
 
 
 def make_repeatable(seed: int) -> None:
@@ -60,58 +46,43 @@ def make_repeatable(seed: int) -> None:
 
 
 def build_model(
-    class_count: int, weights: str = "imagenet", size: tuple[int, int] = INPUT_SIZE
+    class_count: int,
+    weights: str = "imagenet",
+    size: tuple[int, int] = bases.SIZE,
+    *,
+    base: str = bases.DEFAULT,
 ) -> Any:
-    """MobileNetV2 without its top, and a new head; only the head learns.
+    """A base without its top, and a new head; only the head learns.
 
-    size: (height, width) of the images, pixels. The weights are those for 224x224 at any size: no
-    layer's shape depends on it, and what they know carries over.
-
-    weights: of the base: "imagenet" (fetched by Keras, or found in KERAS_HOME), the path of an
-    HDF5 file in the layout of Keras's own for MobileNetV2 without its top, or "none": random
-    ones, which are of no use as they are, so that the base then learns with the head.
-    Returns a Keras model from (N, *size, 3) float32, RGB in [-1, 1], to (N, class_count)
-    probabilities. Raises FacemaskError when the weights can't be had.
+    base: a name of bases.BASES; weights and size: as bases.load_base takes them. A base with
+    random weights is of no use as it is, so that it then learns with the head.
+    Returns a Keras model from (N, *size, 3) float32, RGB in [-1, 1] whatever the base takes, to
+    (N, class_count) probabilities. Raises FacemaskError when the weights can't be had.
     """
     keras = load_keras()
-    inputs = keras.Input((*size, 3))
-    base = load_base(weights, size)
-    base.trainable = weights == "none"
-    features = base(inputs)  # (N, 7, 7, 1280) of 224x224 pixels
-    hidden = keras.layers.GlobalAveragePooling2D()(features)  # (N, 1280)
+    inputs = hidden = keras.Input((*size, 3))
+    network = bases.load_base(weights, size, base)
+    network.trainable = weights == "none"
+    if not bases.BASES[base].plain:
+        hidden = bases.colours(bases.BASES[base])(hidden)
+    hidden = network(hidden)  # (N, 7, 7, 1280) of 224x224 pixels by MobileNetV2
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)  # (N, 1280)
     hidden = keras.layers.Dense(HEAD_UNITS, activation="relu")(hidden)
     hidden = keras.layers.Dropout(DROPOUT)(hidden)
     outputs = keras.layers.Dense(class_count, activation="softmax")(hidden)
     return keras.Model(inputs, outputs, name="mask_detector")
 
 
-def load_base(weights: str, size: tuple[int, int] = INPUT_SIZE) -> Any:
-    """MobileNetV2 without its top; see build_model."""
-    keras = load_keras()
-    check_weights(weights)
-    try:
-        base = keras.applications.MobileNetV2(
-            input_shape=(*INPUT_SIZE, 3),
-            include_top=False,
-            weights=None if weights == "none" else weights,
-        )
-        if size == INPUT_SIZE:
-            return base
-        # Keras would fetch other weights for some sizes, and warn of the others.
-        smaller = keras.applications.MobileNetV2((*size, 3), include_top=False, weights=None)
-        smaller.set_weights(base.get_weights())
-        return smaller
-    except Exception as error:  # Keras raises a bare Exception for a failed download
-        what = " ".join(str(error).split())[:300]
-        if weights == "imagenet":
-            models = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
-            raise FacemaskError(
-                f"{models}: the ImageNet weights of MobileNetV2 are not there and can't be fetched"
-                f" ({what}); put them there by hand, or give --weights PATH"
-            ) from error
-        raise FacemaskError(
-            f"{weights}: not weights of MobileNetV2 1.0 without its top: {what}"
-        ) from error
+class Interrupted(Exception):
+    """Ctrl-C ended a training. The model has the best weights so far.
+
+    curves: of the epochs that were finished, as train returns them; the best one may be of an
+    earlier stage.
+    """
+
+    def __init__(self, curves: Curves):
+        super().__init__("interrupted")
+        self.curves = curves
 
 
 def train(
@@ -124,7 +95,12 @@ def train(
     decay: bool = False,
     early_stopping: bool = True,
     quiet: bool = False,
-) -> dict[str, list[float]]:
+    stage: str = "head",
+    checkpoint: Checkpoint | None = None,
+    mixed: bool = False,
+    tensorboard: Path | None = None,
+    best_before: float = math.inf,
+) -> Curves:
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
     training, validation: as stream.batches makes them. early_stopping: end when the validation
@@ -132,28 +108,166 @@ def train(
     learning rate fall to zero along a cosine; then nothing ends early and the last weights are
     kept, which had more right answers than those of the least loss, whose first epochs a few wrong
     labels cost less.
+    checkpoint: where the state is kept after each epoch under the name of the stage, and where a
+    stage that it has a state of goes on. mixed: calculate in float16, and keep the variables in
+    float32. tensorboard: a folder for the curves, of each stage in one of its name.
+    best_before: the validation loss of the weights that the model has now.
     Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
-    Raises FacemaskError when an image can't be read any more.
+    Raises FacemaskError when an image can't be read any more or the checkpoint can't be written,
+    and Interrupted for Ctrl-C, once there are weights to keep.
     """
     keras = load_keras()
     steps = epochs * len(training)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
+    optimizer = keras.optimizers.Adam(rate)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer,
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    best = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+    model.optimizer.build(model.trainable_variables)
+    patience = PATIENCE if early_stopping and not decay else epochs
+    follower = _follower(model, stage, checkpoint, patience, best_before)
+    done = len(follower.curves["loss"])
+    if done:
+        training.start_at(done)
+    try:
+        if done < epochs and not follower.enough:
+            with (
+                _image_errors(),
+                _float16(model) if mixed else nullcontext(),
+                _noted_interrupts() as interrupts,
+            ):
+                follower.interrupts = interrupts
+                model.fit(
+                    training,
+                    validation_data=validation,
+                    initial_epoch=done,
+                    epochs=epochs,
+                    shuffle=False,  # the stream shuffles
+                    callbacks=[follower, *_boards(tensorboard, stage)],
+                    verbose=0 if quiet else "auto",
+                )
+            if interrupts:  # behind the last batch
+                raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        if follower.best is None:
+            raise
+        model.set_weights(follower.best)
+        raise Interrupted(follower.curves) from error
+    if early_stopping and not decay and follower.best is not None:
+        model.set_weights(follower.best)
+    return follower.curves
+
+
+def try_step(model: Any, training: Any) -> float:
+    """Train on the first batch alone, and say how many seconds it took, reading included."""
+    started = time.perf_counter()
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     with _image_errors():
-        history = model.fit(
-            training,
-            validation_data=validation,
-            epochs=epochs,
-            shuffle=False,  # the stream shuffles
-            callbacks=[best] if early_stopping and not decay else [],
-            verbose=0 if quiet else "auto",
-        )
-    return {name: [float(value) for value in curve] for name, curve in history.history.items()}
+        model.train_on_batch(*training[0])
+    return time.perf_counter() - started
+
+
+def gains_from_float16() -> bool:
+    """Whether there is a GPU that calculates in float16 faster (compute capability 7 and more)."""
+    load_keras()
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    facts = [tf.config.experimental.get_device_details(one) for one in found]
+    return bool(facts) and all(one.get("compute_capability", (0, 0))[0] >= 7 for one in facts)
+
+
+@contextmanager
+def _float16(model: Any) -> Iterator[None]:
+    """Let a model calculate in float16, but for its last layer, whose probabilities need more."""
+    layers = _layers(model)[:-1]
+    for layer in layers:
+        layer.dtype_policy = "mixed_float16"
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.dtype_policy = "float32"
+        for name in ("train_function", "test_function", "predict_function"):
+            setattr(model, name, None)  # they were traced in float16
+
+
+def _layers(model: Any) -> list[Any]:
+    """The layers of a model and of the models in it, in order."""
+    keras = load_keras()
+    return [
+        one
+        for layer in model.layers
+        for one in ([*_layers(layer), layer] if isinstance(layer, keras.Model) else [layer])
+    ]
+
+
+def _boards(folder: Path | None, stage: str) -> list[Any]:
+    keras = load_keras()
+    if folder is None:
+        return []
+    return [keras.callbacks.TensorBoard(folder / stage, write_graph=False)]
+
+
+def kept_epoch(curves: Curves, *, best: bool) -> int:
+    """The epoch, from 0 on, whose weights train kept: the best by validation loss, or the last."""
+    if not best or np.isnan(curves["val_loss"]).all():
+        return len(curves["val_loss"]) - 1
+    return int(np.nanargmin(curves["val_loss"]))
+
+
+def _follower(
+    model: Any, stage: str, checkpoint: Checkpoint | None, patience: int, best_before: float
+) -> Any:
+    """A Keras callback that keeps the curves, the best weights and the checkpoint of a training.
+
+    It takes up what the checkpoint has of the stage, into the model as well. It ends the training
+    after so many epochs without a new best one.
+    """
+    keras = load_keras()
+    state = checkpoint.state(stage) if checkpoint else None
+    variables = [*model.variables, *model.optimizer.variables]
+
+    class Follower(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.curves: Curves = {name: [] for name in CURVES}
+            self.best = None if best_before == math.inf else model.get_weights()
+            if state:
+                self.curves = {name: list(curve) for name, curve in state.curves.items()}
+                self.best = list(state.best) or None
+                for variable, value in zip(variables, state.now, strict=True):
+                    variable.assign(value)
+            self._least = min([best_before, *self.curves["val_loss"]])
+            self.interrupts: list[int] = []
+
+        @property
+        def enough(self) -> bool:
+            losses = self.curves["val_loss"]
+            return len(losses) > 0 and len(losses) - 1 - kept_epoch(self.curves, best=True) >= (
+                patience
+            )
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.interrupts:
+                raise KeyboardInterrupt
+
+        on_test_batch_end = on_train_batch_end
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            for name in CURVES:
+                self.curves[name].append(float(logs[name]))
+            if self.curves["val_loss"][-1] < self._least:
+                self._least, self.best = self.curves["val_loss"][-1], model.get_weights()
+            if checkpoint:
+                now = [np.asarray(variable) for variable in variables]
+                checkpoint.save(stage, State(self.curves, now, self.best or []))
+            if self.enough:
+                model.stop_training = True
+
+    return Follower()
 
 
 def unfreeze(model: Any) -> None:
@@ -216,6 +330,31 @@ def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:
 
 
 @contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Note Ctrl-C and SIGTERM down, for the callback to end the training between two batches.
+
+    Python would raise KeyboardInterrupt wherever it is, where libraries lose it: in what Keras and
+    TensorFlow call while they tidy up, say. The second one is raised at once all the same.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+        yield noted
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextmanager
 def _image_errors() -> Iterator[None]:
     """An image that went missing while training: its line instead of a library's traceback."""
     try:
@@ -223,6 +362,8 @@ def _image_errors() -> Iterator[None]:
     except FacemaskError as error:
         raise FacemaskError(f"{error} (it could be read when training began)") from error
     except Exception as error:  # TensorFlow wraps what a stream raises in errors of its own
+        if "KeyboardInterrupt" in str(error):  # Ctrl-C came while it called back into Python
+            raise KeyboardInterrupt from error
         found = re.search(r"FacemaskError: (.*)", str(error))
         if not found:
             raise
@@ -259,28 +400,3 @@ def versions() -> dict[str, str]:
         backend: sys.modules[backend].__version__,
         "keras": keras.__version__,
     }
-
-
-def plot_history(path: str | os.PathLike[str], history: dict[str, list[float]]) -> None:
-    """Draw the curves of train() into a picture; the suffix decides its format."""
-    figure = history_figure(history)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=120)
-
-
-def history_figure(history: dict[str, list[float]]) -> "Figure":
-    """The curves of train(), loss beside accuracy, over as many epochs as ran."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = range(1, len(history["loss"]) + 1)
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        # Markers too: a single epoch is a point, of which a line shows nothing.
-        axes.plot(epochs, history[name], marker=".", label=f"train_{name}")
-        axes.plot(epochs, history[f"val_{name}"], marker=".", label=f"val_{name}")
-        axes.set(xlabel="Epoch", title=f"Training and validation {name}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure

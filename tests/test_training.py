@@ -7,12 +7,13 @@ import pytest
 
 from facemask import facts, training
 from facemask.backend import load_keras
+from facemask.checkpoints import Checkpoint, State
 from facemask.classifier import MaskClassifier
 from facemask.dataset import LabelledImages, load_labelled_images
 from facemask.errors import FacemaskError
 from facemask.evaluation import expected_calibration_error
 from facemask.facts import ModelFacts
-from facemask.images import read_image, write_image
+from facemask.images import write_image
 from facemask.stream import batches
 
 
@@ -152,25 +153,6 @@ def test_the_report_names_every_class() -> None:
     assert rows["c"][-1] == "0"
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("missing.h5", None, "can't be read"),
-        ("text.h5", b"text", "expected an HDF5 file"),
-        ("cut.h5", b"\x89HDF\r\n\x1a\n", "not weights of MobileNetV2"),
-    ],
-)
-def test_weights_that_cannot_be_used_are_one_line(
-    tmp_path: Path, name: str, content: bytes | None, reason: str
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(FacemaskError, match=reason) as problem:
-        training.build_model(2, weights=str(tmp_path / name))
-    assert str(tmp_path / name) in str(problem.value)
-    assert "\n" not in str(problem.value)
-
-
 def test_a_saved_model_carries_its_facts_and_says_the_same(tmp_path: Path) -> None:
     model = tiny_model(3)
     written = ModelFacts(("a", "b", "c"), (8, 8), training={"seed": 1})
@@ -200,33 +182,156 @@ def test_an_interrupted_save_leaves_the_old_model(
     assert os.listdir(tmp_path) == ["m.keras"]
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_the_plot_shows_as_many_epochs_as_ran(tmp_path: Path, epochs: int) -> None:
-    names = ("loss", "accuracy", "val_loss", "val_accuracy")
-    curves = {name: [0.1 * place] * epochs for place, name in enumerate(names)}
-    drawn = [
-        (
-            line.get_label(),
-            np.asarray(line.get_xdata()).tolist(),
-            np.asarray(line.get_ydata()).tolist(),
-        )
-        for axes in training.history_figure(curves).axes
-        for line in axes.lines
-    ]
-    numbers = list(range(1, epochs + 1))
-    assert drawn == [
-        ("train_loss", numbers, curves["loss"]),
-        ("val_loss", numbers, curves["val_loss"]),
-        ("train_accuracy", numbers, curves["accuracy"]),
-        ("val_accuracy", numbers, curves["val_accuracy"]),
-    ]
-    training.plot_history(tmp_path / "plot.png", curves)
-    assert read_image(tmp_path / "plot.png").shape == (540, 1200, 3)
-    assert os.listdir(tmp_path) == ["plot.png"]
-
-
 def test_an_image_that_goes_missing_while_training_is_one_line(noise: LabelledImages) -> None:
     (noise.paths[0].parent / "5.png").unlink()
     stream = batches(noise, np.arange(24), (8, 8), 4)
     with pytest.raises(FacemaskError, match=r"5\.png: no such image .it could be read"):
         training.train(tiny_model(), stream, stream, epochs=1, learning_rate=1e-4)
+
+
+class KillAfter(Checkpoint):
+    """Ends the training, as if the process were killed, once so many states are written."""
+
+    def __init__(self, path: Path, epochs: int, error: BaseException | None = None):
+        super().__init__(path, {"data": "noise"})
+        self._left, self._error = epochs, error or RuntimeError("killed")
+
+    def save(self, stage: str, state: State) -> None:
+        super().save(stage, state)
+        self._left -= 1
+        if not self._left:
+            raise self._error
+
+
+def dropping_model():
+    """A model whose dropout draws random numbers, which a resumed training has to draw again."""
+    keras = load_keras()
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Flatten()(inputs)
+    hidden = keras.layers.Dropout(0.5)(hidden)
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
+
+
+@pytest.mark.parametrize("decay", [False, True])
+def test_a_killed_training_goes_on_as_if_nothing_had_been(
+    noise: LabelledImages, tmp_path: Path, decay: bool
+) -> None:
+    def trained(checkpoint: Checkpoint | None):
+        training.make_repeatable(3)
+        stream = batches(noise, np.arange(16), (8, 8), 4, augmentation="face", seed=3)
+        validation = batches(noise, np.arange(16, 24), (8, 8), 4)
+        model = dropping_model()
+        curves = training.train(
+            model, stream, validation, epochs=5, learning_rate=0.01, decay=decay,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        return curves, model.get_weights()
+
+    whole, weights = trained(None)
+    path = tmp_path / "x.npz"
+    with pytest.raises(RuntimeError, match="killed"):
+        trained(KillAfter(path, 2))
+    checkpoint = Checkpoint(path, {"data": "noise"})
+    assert checkpoint.resume()
+    assert checkpoint.curves("head") == {name: curve[:2] for name, curve in whole.items()}
+    resumed, again = trained(checkpoint)
+    for name, curve in whole.items():
+        assert resumed[name] == pytest.approx(curve, abs=1e-6)
+    for one, other in zip(weights, again, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+    # Killed behind the last epoch, there is nothing left to train.
+    done = Checkpoint(path, {"data": "noise"})
+    assert done.resume()
+    before = path.stat().st_mtime_ns
+    assert trained(done)[0] == resumed
+    assert path.stat().st_mtime_ns == before
+
+
+def test_ctrl_c_keeps_the_best_weights_so_far(noise: LabelledImages, tmp_path: Path) -> None:
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    turned = batches(replace(noise, labels=1 - noise.labels), np.arange(24), (8, 8), 4)
+    model = tiny_model()
+    with pytest.raises(training.Interrupted) as stopped:
+        training.train(
+            model, stream, turned, epochs=9, learning_rate=0.05, early_stopping=False,
+            checkpoint=KillAfter(tmp_path / "x.npz", 4, KeyboardInterrupt()),
+        )  # fmt: skip
+    losses = stopped.value.curves["val_loss"]
+    assert len(losses) == 4
+    assert min(losses) < losses[-1]  # the last weights are not the best
+    assert model.evaluate(turned, verbose=0)[0] == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_ctrl_c_before_there_is_anything_to_keep(noise: LabelledImages) -> None:
+    """It may come while TensorFlow calls back for a batch, and then comes out as its error."""
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    type(stream).__getitem__ = interrupt
+    stream.workers = 1
+    with pytest.raises(KeyboardInterrupt):
+        training.train(tiny_model(), stream, stream, epochs=2, learning_rate=0.05)
+
+
+def test_ctrl_c_in_fine_tuning_may_keep_what_the_head_had(
+    noise: LabelledImages, tmp_path: Path
+) -> None:
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    turned = batches(replace(noise, labels=1 - noise.labels), np.arange(24), (8, 8), 4)
+    model = tiny_model()
+    before = model.get_weights()
+    with pytest.raises(training.Interrupted) as stopped:
+        training.train(
+            model, stream, turned, epochs=9, learning_rate=0.05, decay=True, best_before=0.0,
+            checkpoint=KillAfter(tmp_path / "x.npz", 1, KeyboardInterrupt()),
+        )  # fmt: skip
+    assert len(stopped.value.curves["loss"]) == 1
+    pairs = zip(before, model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_float16_is_for_the_training_alone(noise: LabelledImages) -> None:
+    keras = load_keras()
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    hidden = keras.layers.GlobalAveragePooling2D()(inner(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(hidden))
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    seen = []
+    inner.layers[0].call = watched(inner.layers[0].call, seen)
+    before = model.get_weights()
+    training.train(model, stream, stream, epochs=1, learning_rate=0.05, mixed=True)
+    assert set(seen) == {"float16"}
+    assert any((one != other).any() for one, other in zip(before, model.get_weights(), strict=True))
+    seen.clear()
+    training.predict(model, stream)
+    assert set(seen) == {"float32"}
+    assert {str(variable.dtype) for variable in model.variables} == {"float32"}
+
+
+def watched(call, seen: list[str]):
+    """The call of a layer, with the types that it is given noted down."""
+
+    def watching(batch):
+        seen.append(batch.dtype.name)
+        return call(batch)
+
+    return watching
+
+
+def test_curves_are_written_for_tensorboard(noise: LabelledImages, tmp_path: Path) -> None:
+    stream = batches(noise, np.arange(24), (8, 8), 4)
+    training.train(
+        tiny_model(), stream, stream, epochs=1, learning_rate=0.05, stage="head",
+        tensorboard=tmp_path / "logs",
+    )  # fmt: skip
+    assert list((tmp_path / "logs" / "head").glob("*/events.*"))
+
+
+def test_one_step_trains_on_one_batch(noise: LabelledImages) -> None:
+    model = tiny_model()
+    before = model.get_weights()
+    assert training.try_step(model, batches(noise, np.arange(24), (8, 8), 4)) > 0
+    assert any((one != other).any() for one, other in zip(before, model.get_weights(), strict=True))

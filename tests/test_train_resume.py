@@ -1,0 +1,129 @@
+"""Trainings that are killed, interrupted, repeated with other flags, or only tried."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train_mask_detector
+from facemask import export, facts
+from facemask.checkpoints import Checkpoint, State
+from facemask.classifier import MaskClassifier
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT
+from facemask.sample_dataset import write_sample_dataset
+
+HEAD, FINE = 4, 3  # epochs
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    write_sample_dataset(folder, 10, 64, 0)
+    return folder
+
+
+@pytest.fixture
+def no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converting the model takes longer than training it, and is tested elsewhere."""
+    monkeypatch.setattr(export, "export_tflite", lambda *_: None)
+
+
+def command(drawn: Path, *more: str) -> list[str]:
+    return [
+        "-d", str(drawn), "--weights", "none", "--no-crop-faces", "--input-size", "96",
+        "--batch-size", "8", "--epochs", str(HEAD), "--fine-tune-epochs", str(FINE), *more,
+    ]  # fmt: skip
+
+
+def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
+    """The script in a process of its own, once it has written a checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT / "train_mask_detector.py"), *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    while not (folder / "mask_detector.checkpoint.npz").exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    return process
+
+
+def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_twin: None
+) -> None:
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    process = started(tmp_path / "killed", command(drawn))
+    process.kill()
+    process.communicate()
+    left = sorted(one.name for one in (tmp_path / "killed").iterdir() if one.name[0] != ".")
+    assert left == ["mask_detector.checkpoint.npz"]
+    reports = []
+    for name, more in (("whole", ()), ("killed", ("--resume",))):
+        monkeypatch.chdir(tmp_path / name)
+        assert train_mask_detector.main(command(drawn, "--report", "r.json", *more)) == 0
+        reports.append(json.loads(Path("r.json").read_text()))
+        assert not Path("mask_detector.checkpoint.npz").exists()
+    whole, resumed = reports
+    assert whole["epochs"] == whole["kept_epoch"] == HEAD + FINE
+    for name, curve in whole["curves"].items():
+        assert resumed["curves"][name] == pytest.approx(curve, abs=1e-3)
+    assert resumed["test"]["confusion"] == whole["test"]["confusion"]
+    faces = [np.full((96, 96, 3), value, np.uint8) for value in (40, 200)]
+    said = [
+        MaskClassifier.load(tmp_path / name / "mask_detector.keras").predict(faces)
+        for name in ("whole", "killed")
+    ]
+    assert said[0] == pytest.approx(said[1], abs=1e-3)
+
+
+def test_ctrl_c_saves_the_best_model_and_says_so(drawn: Path, tmp_path: Path) -> None:
+    process = started(tmp_path, command(drawn, "--epochs", "1000", "--no-early-stopping"))
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert process.returncode == 130
+    assert "[WARN] interrupted: the best weights so far are kept, of epoch " in errors
+    assert "Traceback" not in errors
+    assert "--resume goes on from mask_detector.checkpoint.npz" in output
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        "mask_detector.checkpoint.npz",
+        "mask_detector.keras",
+        "mask_detector.split.json",
+        "mask_detector.tflite",
+        "plot.png",
+    ]
+    assert facts.read(tmp_path / "mask_detector.keras") is not None
+
+
+def test_a_dry_run_trains_one_batch_and_writes_nothing(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train_mask_detector.main(command(drawn, "--dry-run")) == 0
+    output = capsys.readouterr().out
+    assert " for train, " in output
+    assert "[INFO] dry run: a batch of 8 took " in output
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_runs_checkpoint_is_refused_before_training(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mask_detector.checkpoint.npz"
+    Checkpoint(path, {"data": "another", "--epochs": "9"}).save(
+        "head", State({"loss": [1.0]}, [], [])
+    )
+    content = path.read_bytes()
+    with pytest.raises(FacemaskError, match=r"--epochs 9 there, 4 here.*data another there"):
+        train_mask_detector.main(command(drawn, "--resume"))
+    assert path.read_bytes() == content
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
