@@ -1,0 +1,163 @@
+"""The notebook: clean as committed, and running as it stands in a kernel of this Python."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from facemask.files import PROJECT
+
+NOTEBOOK = PROJECT / "examples" / "train.ipynb"
+PLOTS = {
+    "images-sheet", "split-plot", "views", "curves", "confusion", "mistakes", "pipeline", "shipped",
+}  # fmt: skip
+
+# Changes to the source, the folder to start in and the cell to end with; the cells that ran, by id.
+Run = Callable[..., dict[str, nbformat.NotebookNode]]
+
+
+@pytest.fixture(scope="module")
+def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run the notebook in a copy of what it needs, so that nothing is written into the project."""
+    folder = tmp_path_factory.mktemp("notebook")
+    copy = folder / "project"
+    shutil.copytree(PROJECT / "facemask", copy / "facemask", ignore=lambda *_: ["__pycache__"])
+    shutil.copytree(PROJECT / "examples", copy / "examples")
+    (copy / "dataset").mkdir()
+    (copy / "dataset" / "README.md").touch()
+    (copy / "face_detector").mkdir()
+    for name in ("face_detector/builtin.tflite", "mask_detector.tflite"):
+        shutil.copyfile(PROJECT / name, copy / name)
+    # A kernel named python3 may be installed, of whatever Python.
+    spec = folder / "kernels" / "this" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": command, "display_name": "this", "language": "python"}))
+
+    def run(
+        changes: dict[str, str] | None = None,
+        start: str = "examples",
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+    ) -> dict[str, nbformat.NotebookNode]:
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        for old, new in (changes or {}).items():
+            changed = [cell for cell in notebook.cells if old in cell.source]
+            assert len(changed) == 1, old
+            changed[0].source = changed[0].source.replace(old, new)
+        if until:
+            ids = [cell.id for cell in notebook.cells]
+            notebook.cells = notebook.cells[: ids.index(until) + 1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JUPYTER_PATH", str(folder))
+            for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+                patch.setenv(name, str(folder / name))
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.delenv("PYTHONPATH", raising=False)  # it finds the package by itself
+            patch.delenv("MPLBACKEND", raising=False)
+            client = NotebookClient(
+                notebook,
+                timeout=400,
+                kernel_name="this",
+                resources={"metadata": {"path": str(copy / start)}},
+            )
+            client.execute()
+        return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def ran(run_notebook: Run) -> dict[str, nbformat.NotebookNode]:
+    return run_notebook()
+
+
+def printed(cell: nbformat.NotebookNode) -> str:
+    return "".join(
+        output.text
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    )
+
+
+def labels(cell: nbformat.NotebookNode) -> list[str]:
+    return re.findall(r"model: (\w[\w ]*): \d+\.\d+%", printed(cell))
+
+
+def test_nothing_that_a_run_leaves_is_committed() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        assert cell.metadata == {}
+        if cell.cell_type == "code":
+            assert (cell.outputs, cell.execution_count) == ([], None), cell.id
+
+
+def test_it_runs_as_it_stands(ran: dict[str, nbformat.NotebookNode]) -> None:
+    assert printed(ran["images"]) == "80 images of with_mask, without_mask; skipped: 0\n"
+    counts = [int(count) for count in re.findall(r"(\d+) with", printed(ran["split"]))]
+    assert len(counts) == 6
+    assert sum(counts) == 80
+    assert re.search(r"^val_loss: [\d.]+, [\d.]+, [\d.]+$", printed(ran["training"]), re.M)
+    # From random weights on drawings nothing is learnt: any accuracy may come.
+    found = re.search(r"^test accuracy ([\d.]+) \(95 % interval", printed(ran["test"]), re.M)
+    assert found
+    assert 0 <= float(found[1]) <= 1
+    wrong = re.match(r"(\d+) of (\d+) answers are wrong", printed(ran["mistakes"]))
+    assert wrong
+    assert float(found[1]) == pytest.approx(1 - int(wrong[1]) / int(wrong[2]), abs=1e-4)
+    assert len(labels(ran["pipeline"])) == 2
+    assert set(labels(ran["pipeline"])) <= {"Mask", "No Mask"}
+    assert sorted(labels(ran["shipped"])) == ["Mask", "No Mask"]
+
+
+def test_each_plot_is_shown(ran: dict[str, nbformat.NotebookNode]) -> None:
+    shown = {
+        name
+        for name, cell in ran.items()
+        if any("image/png" in output.get("data", {}) for output in cell.outputs)
+    }
+    assert shown == PLOTS
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason"),
+    [("nowhere", "nowhere: no such folder; "), ("dataset", "dataset: expected a sub-folder")],
+    ids=["missing", "empty"],
+)
+def test_a_dataset_that_is_not_there_is_one_line(
+    run_notebook: Run, dataset: str, reason: str
+) -> None:
+    change = {"DATASET = None": f'DATASET = "{dataset}"'}
+    line, images = printed(run_notebook(change, ".", "images")["images"]).splitlines()
+    assert reason in line
+    assert line.endswith("; the drawn sample is used instead")
+    assert images.startswith("80 images ")
+
+
+@pytest.mark.assets
+def test_real_photographs_and_imagenet_weights(
+    run_notebook: Run, photographs: Path, keras_home: Path
+) -> None:
+    changes = {
+        "DATASET = None": f"DATASET = {str(photographs)!r}",
+        'WEIGHTS = "none"': 'WEIGHTS = "imagenet"',
+        "EPOCHS, INPUT_SIZE = 20": "EPOCHS, INPUT_SIZE = 6",
+    }
+    cells = run_notebook(changes, env={"KERAS_HOME": str(keras_home)})
+    found = re.search(r"^test accuracy ([\d.]+) ", printed(cells["test"]), re.M)
+    assert found
+    assert float(found[1]) >= 0.9
+    said = re.findall(r"this model: (.*): ", printed(cells["pipeline"]))
+    assert sorted(said) == ["Mask", "No Mask"]
