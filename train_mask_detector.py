@@ -191,7 +191,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="imagenet",
         metavar="{imagenet,none,PATH}",
         help="what the base starts from: ImageNet's weights, which Keras fetches once, random ones,"
-        " or an HDF5 file of that base without its top (%(default)s)",
+        " or a file: HDF5 of that base without its top, or a .keras model that was trained here"
+        " (%(default)s)",
     )
     add(
         "--quantize",

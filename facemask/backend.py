@@ -10,6 +10,7 @@ from typing import Any
 
 from facemask.errors import FacemaskError
 
+ZIP_SIGNATURE = b"PK\x03\x04"  # how a .keras file starts
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how an HDF5 file starts, of a model or of weights
 
 

@@ -1,11 +1,13 @@
 """The networks that a mask classifier can be built on, with what each takes for colours."""
 
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facemask.backend import HDF5_SIGNATURE, load_keras
+from facemask.backend import HDF5_SIGNATURE, ZIP_SIGNATURE, load_keras
 from facemask.errors import FacemaskError
 from facemask.files import reason
 
@@ -51,7 +53,7 @@ BASES = {
 
 
 def check_weights(weights: str, name: str = DEFAULT) -> None:
-    """Raise FacemaskError for a weights file that is missing or not HDF5; see load_base."""
+    """Raise FacemaskError for a weights file that is missing or of no known kind; see load_base."""
     if weights in ("imagenet", "none"):
         return
     title = BASES[name].title
@@ -60,11 +62,13 @@ def check_weights(weights: str, name: str = DEFAULT) -> None:
             start = file.read(8)
     except OSError as error:
         raise FacemaskError(
-            f"{weights}: can't be read: {reason(error)}; expected imagenet, none, or an HDF5"
-            f" file of {title} weights"
+            f"{weights}: can't be read: {reason(error)}; expected imagenet, none, an HDF5 file of"
+            f" {title} weights, or a .keras model on {title}"
         ) from error
-    if start != HDF5_SIGNATURE:
-        raise FacemaskError(f"{weights}: expected an HDF5 file of {title} weights")
+    if start != HDF5_SIGNATURE and not start.startswith(ZIP_SIGNATURE):
+        raise FacemaskError(
+            f"{weights}: expected an HDF5 file of {title} weights, or a .keras model on {title}"
+        )
 
 
 def load_base(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -> Any:
@@ -72,8 +76,9 @@ def load_base(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -
 
     size: (height, width) of the images, pixels. The weights are those for 224x224 at any size: no
     layer's shape depends on it, and what they know carries over.
-    weights: "imagenet" (fetched by Keras, or found in KERAS_HOME), the path of an HDF5 file in the
-    layout of Keras's own for this base without its top, or "none": random ones.
+    weights: "imagenet" (fetched by Keras, or found in KERAS_HOME); the path of an HDF5 file in the
+    layout of Keras's own for this base without its top, or of a `.keras` model that was trained
+    here on this base; or "none": random ones.
     Raises FacemaskError when the weights can't be had.
     """
     keras = load_keras()
@@ -81,17 +86,19 @@ def load_base(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -
     make = getattr(keras.applications, base.function)
     check_weights(weights, name)
     try:
-        full = make(
-            input_shape=(*SIZE, 3),
-            include_top=False,
-            weights=None if weights == "none" else weights,
-        )
-        if size == SIZE:
-            return full
+        if weights == "none":
+            return make(input_shape=(*size, 3), include_top=False, weights=None)
+        if _is_archive(weights):
+            values = _base_of(weights).get_weights()
+        else:
+            full = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
+            if size == SIZE:
+                return full
+            values = full.get_weights()
         # Keras would fetch other weights for some sizes, and warn of the others.
-        smaller = make(input_shape=(*size, 3), include_top=False, weights=None)
-        smaller.set_weights(full.get_weights())
-        return smaller
+        network = make(input_shape=(*size, 3), include_top=False, weights=None)
+        network.set_weights(values)
+        return network
     except Exception as error:  # Keras raises a bare Exception for a failed download
         what = " ".join(str(error).split())[:300]
         if weights == "imagenet":
@@ -103,6 +110,29 @@ def load_base(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -
         raise FacemaskError(
             f"{weights}: not weights of {base.title} without its top: {what}"
         ) from error
+
+
+def base_of(model: Any) -> Any:
+    """The base in a classifier. Raises ValueError where there is none."""
+    keras = load_keras()
+    found = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    if found is None:
+        raise ValueError("Expected a model with a base. Received: one without")
+    return found
+
+
+def _is_archive(weights: str) -> bool:
+    if weights == "imagenet":
+        return False
+    with open(weights, "rb") as file:
+        return file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
+
+
+def _base_of(path: str) -> Any:
+    """The base of a `.keras` file, under whatever name; nothing in it is run."""
+    with tempfile.TemporaryDirectory() as folder:  # Keras goes by the suffix
+        named = shutil.copyfile(path, Path(folder, "model.keras"))
+        return base_of(load_keras().models.load_model(named, compile=False, safe_mode=True))
 
 
 def colours(base: Base) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from facemask import facts, litert
-from facemask.backend import HDF5_SIGNATURE, load_keras
+from facemask.backend import HDF5_SIGNATURE, ZIP_SIGNATURE, load_keras
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.images import model_input
@@ -123,7 +123,7 @@ def _kind(path: Path) -> str:
             start = file.read(8)
     except OSError as error:
         raise FacemaskError(f"{path}: can't be read: {error.strerror}") from error
-    if start[:4] == b"PK\x03\x04":
+    if start.startswith(ZIP_SIGNATURE):
         return ".keras"
     if start == HDF5_SIGNATURE:
         return ".h5"

@@ -277,7 +277,7 @@ def unfreeze(model: Any) -> None:
     few to estimate new ones.
     """
     keras = load_keras()
-    base = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    base = bases.base_of(model)
     base.trainable = True
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

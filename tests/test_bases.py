@@ -73,6 +73,7 @@ def test_colours_never_learn(tmp_path: Path) -> None:
     [
         ("missing.h5", None, "can't be read"),
         ("text.h5", b"text", "expected an HDF5 file"),
+        ("cut.keras", b"PK\x03\x04", "not weights of MobileNetV2"),
         ("cut.h5", b"\x89HDF\r\n\x1a\n", "not weights of MobileNetV2"),
     ],
 )
@@ -98,3 +99,16 @@ def test_weights_serve_at_any_size(mobilenet_weights: str) -> None:
     assert small.input_shape == (None, 96, 96, 3)
     pairs = zip(full.get_weights(), small.get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_a_trained_model_lends_its_base(tmp_path: Path) -> None:
+    model = training.build_model(3, "none", (96, 96))
+    path = tmp_path / "trained.model"  # the content decides, not the name
+    training.save_model(tmp_path / "trained.keras", model, ModelFacts(("a", "b", "c"), (96, 96)))
+    (tmp_path / "trained.keras").rename(path)
+    lent = bases.load_base(str(path), (128, 128))
+    pairs = zip(bases.base_of(model).get_weights(), lent.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    with pytest.raises(FacemaskError, match="not weights of VGG-16") as problem:
+        bases.load_base(str(path), (32, 32), "vgg16")
+    assert "\n" not in str(problem.value)
