@@ -27,6 +27,7 @@ def batches(
     augmentation: str = "none",
     seed: int = 0,
     weights: np.ndarray | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> Any:
     """A keras.utils.PyDataset of (inputs, labels) or, given weights, (inputs, labels, weights).
 
@@ -36,10 +37,15 @@ def batches(
     whole images as the tutorial does, "face" as augmentation.augment_face; both shuffle, each
     epoch anew and the same way for the same seed, whatever the threads do. Memory holds a few
     batches, however many images.
+
+    shard: (number, count) of a worker among several that share each batch: it gets the rows number,
+    number + count and so on of it, perhaps none of the last batch; B counts its own rows. The
+    shares of a batch are together what one worker would get.
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
     shuffles = augmentation != "none"
+    first, step = shard
 
     class Batches(keras.utils.PyDataset):
         """Counts epochs, so that each draws its own random numbers."""
@@ -63,19 +69,11 @@ def batches(
             self._order = self._shuffled()
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-            places = self._order[number * batch_size :][:batch_size]
-            inputs = np.stack(
-                [
-                    load(
-                        images,
-                        int(indices[place]),
-                        size,
-                        margin,
-                        np.random.default_rng([seed, self._epoch, int(place)]),
-                    )
-                    for place in places
-                ]
-            )
+            places = self._order[number * batch_size :][:batch_size][first::step]
+            inputs = np.empty((len(places), *size, 3), np.float32)
+            for row, place in enumerate(places):
+                rng = np.random.default_rng([seed, self._epoch, int(place)])
+                inputs[row] = load(images, int(indices[place]), size, margin, rng)
             labels = images.labels[indices[places]]
             if weights is None:
                 return inputs, labels
