@@ -276,10 +276,9 @@ def fit(
     Returns the curves, a value an epoch. Raises FacemaskError, within seconds, when another worker
     is lost or has other streams.
     """
-    steps = f"{len(training)} and {len(validation)}"
-    cluster.check_same("numbers of batches", steps)
-    shapes = ", ".join(f"{variable.path}{tuple(variable.shape)}" for variable in model.weights)
-    cluster.check_same("layers", shapes)
+    # Else they would wait for one another in operations that do not match.
+    cluster.check_same("numbers of batches", f"{len(training)} and {len(validation)}")
+    cluster.check_same("shapes of weights", str([tuple(one.shape) for one in model.weights]))
     steps = _Steps(cluster, model)
     cluster.make_same([*model.weights, *model.optimizer.variables])
     if not cluster.chief:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask import cluster, console
+from facemask import cluster, console, training
 from facemask.backend import load_keras
 from facemask.dataset import LabelledImages, load_labelled_images
 from facemask.errors import FacemaskError
@@ -51,11 +51,11 @@ def compiled(model: Any) -> Any:
 def streams(images: LabelledImages, shard: tuple[int, int] = (0, 1)) -> tuple[Any, Any]:
     """Augmented and weighted training images, and plain ones for validation."""
     weights = 0.5 + np.arange(len(images)) / 10
-    training = batches(
+    train = batches(
         images, TRAIN, (8, 8), BATCH_SIZE,
         augmentation="face", seed=3, weights=weights[TRAIN], shard=shard,
     )  # fmt: skip
-    return training, batches(images, VALIDATION, (8, 8), BATCH_SIZE, shard=shard)
+    return train, batches(images, VALIDATION, (8, 8), BATCH_SIZE, shard=shard)
 
 
 def stopping() -> Any:
@@ -67,7 +67,7 @@ def main() -> int:
     found: dict[str, Any] = {}
     with cluster.join(addresses, int(index), timeout_s=120) as group:
         keras = load_keras()
-        keras.utils.set_random_seed(7 + group.index)  # so that the workers start apart
+        training.make_repeatable(7 + group.index)  # so that the workers start apart
         images = load_labelled_images([folder])
         shares = streams(images, group.shard)
 
@@ -81,8 +81,8 @@ def main() -> int:
         found |= {name: np.array(curve) for name, curve in curves.items()}
         found |= {f"weights_{number}": one for number, one in enumerate(model.get_weights())}
 
+        training.make_repeatable(7)  # the same seed, as a user would give
         model = compiled(small_model(random=True))
-        keras.utils.set_random_seed(7)
         cluster.fit(group, model, *shares, epochs=1, quiet=True)
         found |= {f"random_{number}": one for number, one in enumerate(model.get_weights())}
         dropout = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dropout))
