@@ -16,7 +16,15 @@ import numpy as np
 
 from facemask.backend import load_keras
 from facemask.errors import FacemaskError
-from facemask.rendezvous import GRACE, Peers, check_addresses, end_process, meet, parse_address
+from facemask.rendezvous import (
+    BEAT,
+    SILENCE,
+    Peers,
+    check_addresses,
+    end_process,
+    meet,
+    parse_address,
+)
 
 TIMEOUT = 300.0  # seconds for all workers to come; some machines start more slowly than others
 _AT_ONCE = 1 << 22  # numbers that are handed over in one operation
@@ -136,11 +144,24 @@ class Cluster:
 
     def watched(self, work: Callable[[], Any]) -> Any:
         """The result of work that needs the others: FacemaskError if it fails as one is lost."""
+        if self._peers is None:
+            return work()
+        import tensorflow as tf
+
+        errors = tf.errors
         try:
             return work()
+        except (errors.UnavailableError, errors.AbortedError, errors.CancelledError) as error:
+            # The connections of TensorFlow broke: our own will tell whose.
+            line = self._peers.lost_worker(SILENCE + 2 * BEAT)
+            found = " ".join(error.message.split())[:200]
+            raise FacemaskError(
+                line
+                or f"{self.addresses[self.index]}: expected worker {self.index} to reach the others"
+                f" till the end, found: {found}"
+            ) from error
         except Exception as error:
-            # TensorFlow's error on a lost connection can come before the watcher's notice.
-            line = self._peers.lost_worker(GRACE / 2) if self._peers else None
+            line = self._peers.lost_worker(2 * BEAT)
             if line is None:
                 raise
             raise FacemaskError(line) from error

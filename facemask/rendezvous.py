@@ -21,8 +21,9 @@ from facemask.files import reason
 
 BEAT = 2.0  # seconds between signs of life
 # A worker that said nothing for so many seconds is lost. A closed connection, which a killed
-# process leaves, shows at once; this is for a machine that went, or its network.
-SILENCE = 30.0
+# process leaves, shows at once; this is for a machine that went, or its network. TensorFlow itself
+# gives up after ten.
+SILENCE = 15.0
 # What a worker waits, seconds, for its main thread to end by itself once another one is lost. The
 # thread may be inside a collective operation, which nothing interrupts.
 GRACE = 10.0
