@@ -29,6 +29,7 @@ def batches(
     seed: int = 0,
     weights: np.ndarray | None = None,
     read: Read = read_uncached,
+    shard: tuple[int, int] = (0, 1),
 ) -> Any:
     """A keras.utils.PyDataset of (inputs, labels) or, given weights, (inputs, labels, weights).
 
@@ -37,11 +38,17 @@ def batches(
     augmentation: "none" keeps images as they are and in the order of indices; "classic" changes
     whole images as the tutorial does, "face" as augmentation.augment_face; both shuffle, each
     epoch anew and the same way for the same seed, whatever the threads do. Memory holds a few
-    batches, however many images. read: what reads an image, given images and its index.
+    batches, however many images.
+
+    shard: (number, count) of a worker among several that share each batch: it gets the rows number,
+    number + count and so on of it, perhaps none of the last batch; B counts its own rows. The
+    shares of a batch are together what one worker would get. read: what reads an image, given images
+    and its index.
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
     shuffles = augmentation != "none"
+    first, step = shard
 
     class Batches(keras.utils.PyDataset):
         """Counts epochs, so that each draws its own random numbers."""
@@ -69,20 +76,14 @@ def batches(
             self.start_at(self._epoch + 1)
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-            places = self._order[number * batch_size :][:batch_size]
-            inputs = np.stack(
-                [
-                    load(
-                        images,
-                        int(indices[place]),
-                        read(images, int(indices[place])),
-                        size,
-                        margin,
-                        np.random.default_rng([seed, self._epoch, int(place)]),
-                    )
-                    for place in places
-                ]
-            )
+            places = self._order[number * batch_size :][:batch_size][first::step]
+            inputs = np.empty((len(places), *size, 3), np.float32)
+            for row, place in enumerate(places):
+                index, rng = (
+                    int(indices[place]),
+                    np.random.default_rng([seed, self._epoch, int(place)]),
+                )
+                inputs[row] = load(images, index, read(images, index), size, margin, rng)
             labels = images.labels[indices[places]]
             if weights is None:
                 return inputs, labels
