@@ -7,6 +7,7 @@ its class names inside it, the split of the images beside it, and a plot of the 
 """
 
 import argparse
+import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from facemask.files import PROJECT, check_writable, find
 
 if TYPE_CHECKING:
     from facemask.checkpoints import Checkpoint, Curves
+    from facemask.cluster import Cluster
     from facemask.dataset import LabelledImages
     from facemask.splits import Split
 
@@ -53,6 +55,7 @@ MARGIN = 0.1
 # was no better on photographs of other collections; most faces at use have fewer pixels anyway.
 INPUT_SIZE, CLASSIC_INPUT_SIZE = 128, 224
 SEED = 42
+CLUSTER_TIMEOUT = 300  # seconds; some machines start more slowly than others
 # Training images that int8 takes the ranges of its numbers from.
 CALIBRATION_IMAGES = 200
 # What a model file tells of its training; no path, which would tell of the machine.
@@ -235,7 +238,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="write the curves for TensorBoard as they grow",
     )
+    add(
+        "--cluster",
+        nargs="+",
+        metavar="HOST:PORT",
+        help="train together with other processes or machines, each of which runs this command with"
+        " the same addresses and images and a --worker of its own; worker 0 writes the model",
+    )
+    add("--worker", type=whole_number(0), metavar="N", help="this one's place among them, from 0")
+    add(
+        "--cluster-timeout",
+        type=number_above(0),
+        default=CLUSTER_TIMEOUT,
+        metavar="SECONDS",
+        help="how long to wait for the others to come (%(default)g)",
+    )
     args = parser.parse_args(argv)
+    if (args.cluster is None) != (args.worker is None):
+        parser.error("--cluster and --worker belong together")
     if args.classic and (args.crop_faces or args.scenes):
         parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
     if args.crop_faces is None:
@@ -250,7 +270,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from facemask import bases, splits, training, training_report
+    from facemask import bases, cluster, splits, training, training_report
     from facemask.checkpoints import Checkpoint, checkpoint_path
     from facemask.evaluation import classification
     from facemask.export import export_tflite
@@ -262,7 +282,12 @@ def main(argv: list[str] | None = None) -> int:
     split_file, twin = splits.split_path(args.model), args.model.with_suffix(".tflite")
     progress_file = checkpoint_path(args.model)
     reports = [args.report] if args.report else []
-    check_writable(args.model, args.plot, split_file, twin, progress_file, *reports)
+    if args.cluster:
+        place = tuple(args.cluster), args.worker
+    else:
+        place = cluster.from_tf_config() or cluster.ALONE
+    if place[1] == 0:
+        check_writable(args.model, args.plot, split_file, twin, progress_file, *reports)
     bases.check_weights(args.weights, args.base)
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)
@@ -270,7 +295,10 @@ def main(argv: list[str] | None = None) -> int:
     size = (args.input_size, args.input_size)
     read = ImageCache(args.cache).read if args.cache else read_uncached
 
-    with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
+    with (
+        cluster.join(*place, timeout_s=args.cluster_timeout) as group,
+        tempfile.TemporaryDirectory(prefix="facemask-") as cuts,
+    ):
         images = load_images(args, folders, Path(cuts))
         if drawn:
             warn("drawn sample: the model will know the drawings, not faces")
@@ -284,9 +312,14 @@ def main(argv: list[str] | None = None) -> int:
                 **{f"--{name.replace('_', '-')}": value for name, value in settings.items()},
                 "--weights": args.weights,
             },
+            writes=group.chief,
         )
-        if args.resume and not checkpoint.resume():
-            info(f"{progress_file}: not there, so that the training begins anew")
+        group.check_same("images", images.digest + split.digest)
+        group.check_same("options", str(settings | {"weights": args.weights}))
+        if args.resume:
+            if group.chief and not checkpoint.resume():
+                info(f"{progress_file}: not there, so that the training begins anew")
+            checkpoint.stages = json.loads(group.told(json.dumps(checkpoint.stages)))
 
         info("compiling model...")
         training.make_repeatable(args.seed)
@@ -299,7 +332,10 @@ def main(argv: list[str] | None = None) -> int:
             info(f"dry run: a batch of {args.batch_size} took {seconds:.1f} s; nothing was written")
             warn_of_skipped(images)
             return 0
-        fitted = fit(args, model, images, split, stream, checkpoint)
+        fitted = fit(args, model, images, split, stream, checkpoint, group)
+        group.leave("interrupted" if fitted.interrupted else None)
+        if not group.chief:
+            return 0
         if fitted.interrupted:
             warn(f"interrupted: the best weights so far are kept, of epoch {fitted.kept + 1}")
         temperature = 1.0
@@ -388,6 +424,7 @@ def fit(
     split: "Split",
     stream: Callable[..., Any],
     checkpoint: "Checkpoint",
+    group: "Cluster",
 ) -> Fitted:
     """Train the head and, where asked for, all of the network, or go on doing so."""
     from tqdm import tqdm
@@ -398,31 +435,41 @@ def fit(
 
     weights = None if args.classic else balanced_weights(images, split.train)
     augmented = partial(stream, split.train, augmentation=augmentation(args), weights=weights)
-    network = model, augmented(seed=args.seed), stream(split.validation), stream(split.test)
+    shares = partial(augmented, shard=group.shard), stream(split.validation, shard=group.shard)
+    # Where the base learns with the head, for want of weights, nothing of it can be computed ahead;
+    # and several workers share the batches of images.
+    ahead = args.feature_cache and not args.classic and args.weights != "none" and group.size == 1
+    mixed = training.gains_from_float16() if args.mixed_precision is None else args.mixed_precision
     train = partial(
         training.train,
         early_stopping=args.early_stopping,
         checkpoint=checkpoint,
-        mixed=training.gains_from_float16()
-        if args.mixed_precision is None
-        else args.mixed_precision,
-        tensorboard=args.tensorboard,
+        mixed=mixed and group.size == 1,
+        tensorboard=args.tensorboard if group.chief else None,
+        group=group,
     )
     head, fine = "head", "fine-tuning"
-    asked, curves, interrupted = network, checkpoint.curves(head), False
+    # What answers in the end, and what it takes of the validation and the test images.
+    asked = model, stream(split.validation), stream(split.test)
+    curves, interrupted = checkpoint.stages.get(head), False
     if curves is None or checkpoint.stage == head:
-        # A base without weights learns with the head, so that nothing of it can be computed ahead.
-        if args.feature_cache and not args.classic and args.weights != "none":
+        learns = model, shares[0](seed=args.seed), shares[1]
+        if ahead:
             info("computing features...")
             views = [stream(split.train, weights=weights)]
             views += [augmented(seed=args.seed + view) for view in range(VIEWS)]
-            others = network[2:3] if args.fine_tune_epochs else network[2:]
+            others = asked[1:2] if args.fine_tune_epochs else asked[1:]
             progress = partial(tqdm, disable=None, unit=" batches")
-            asked = cached_head(model, views, others, args.batch_size, args.seed, progress)
+            network, seen, *others = cached_head(
+                model, views, others, args.batch_size, args.seed, progress
+            )
+            learns = network, seen, others[0]
+            if not args.fine_tune_epochs:  # then the test images have features as well
+                asked = network, *others
         info("training head...")
         try:
             curves = train(
-                *asked[:3], stage=head, epochs=args.epochs, learning_rate=args.learning_rate
+                *learns, stage=head, epochs=args.epochs, learning_rate=args.learning_rate
             )
         except training.Interrupted as stopped:
             curves, interrupted = stopped.curves, True
@@ -431,9 +478,10 @@ def fit(
         info("fine-tuning...")
         training.unfreeze(model)
         before, best_before = len(curves["loss"]), curves["val_loss"][kept]
+        seed = args.seed + (0 if ahead else VIEWS + 1)  # other views than the head has seen
         try:
             more = train(
-                *network[:3], stage=fine, epochs=args.fine_tune_epochs,
+                model, shares[0](seed=seed), shares[1], stage=fine, epochs=args.fine_tune_epochs,
                 learning_rate=args.fine_tune_rate, decay=True, best_before=best_before,
             )  # fmt: skip
             kept = before + len(more["loss"]) - 1
@@ -442,10 +490,7 @@ def fit(
             if min(more["val_loss"], default=math.inf) < best_before:
                 kept = before + training.kept_epoch(more, best=True)
         curves = {name: curve + more[name] for name, curve in curves.items()}
-    if args.fine_tune_epochs:  # then the test images have no features
-        asked = network
-    ready, _, validation, test = asked
-    return Fitted(curves, kept, interrupted, ready, validation, test)
+    return Fitted(curves, kept, interrupted, *asked)
 
 
 def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "LabelledImages":

@@ -30,11 +30,14 @@ class Checkpoint:
     disk is full, the state of an earlier epoch is there, whole.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, str]):
-        """run: what the training depends on, its data and its settings; checked in resume."""
+    def __init__(self, path: Path, run: Mapping[str, str], writes: bool = True):
+        """run: what the training depends on, its data and its settings; checked in resume.
+
+        writes: false for a worker who only follows, whose chief has the file.
+        """
         self.path = path
-        self._run = dict(run)
-        self._curves: dict[str, Curves] = {}
+        self.stages: dict[str, Curves] = {}  # of each stage that was begun, in order
+        self._run, self._writes = dict(run), writes
         self._saved: State | None = None
 
     def resume(self) -> bool:
@@ -69,26 +72,29 @@ class Checkpoint:
                 f"{self.path}: is of another training ({'; '.join(differing)}); repeat that one's"
                 " command with --resume, or leave --resume out to begin anew"
             )
-        self._curves = curves
+        self.stages = curves
         self._saved = State(curves[self.stage], now, best) if curves else None
         return bool(curves)
 
     @property
     def stage(self) -> str:
         """The name of the last stage that was begun; empty before the first epoch."""
-        return next(reversed(self._curves), "")
-
-    def curves(self, stage: str) -> Curves | None:
-        """The curves of a stage, if it was begun."""
-        return self._curves.get(stage)
+        return next(reversed(self.stages), "")
 
     def state(self, stage: str) -> State | None:
-        """The state that the file had of a stage, if it is the last one that was begun."""
-        return self._saved if stage == self.stage else None
+        """The state of a stage to go on from, if it is the last one that was begun.
+
+        It has no arrays for a worker who only follows.
+        """
+        if stage != self.stage:
+            return None
+        return self._saved or State(self.stages[stage], [], [])
 
     def save(self, stage: str, state: State) -> None:
         """Replace the file. Raises FacemaskError when it can't be written."""
-        self._curves[stage] = {name: list(curve) for name, curve in state.curves.items()}
+        self.stages[stage] = {name: list(curve) for name, curve in state.curves.items()}
+        if not self._writes:
+            return
         self._saved = None  # it was restored before there was anything new to save
         arrays = {
             f"{kind}{number}": array
@@ -97,7 +103,7 @@ class Checkpoint:
         }
         said = {
             "run": self._run,
-            "curves": self._curves,
+            "curves": self.stages,
             "now": len(state.now),
             "best": len(state.best),
         }

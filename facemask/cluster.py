@@ -26,6 +26,7 @@ from facemask.rendezvous import (
     parse_address,
 )
 
+ALONE = ("localhost:1",), 0  # addresses and index where there are no others
 TIMEOUT = 300.0  # seconds for all workers to come; some machines start more slowly than others
 _AT_ONCE = 1 << 22  # numbers that are handed over in one operation
 
@@ -234,6 +235,14 @@ class Cluster:
                     f"{self.addresses[number]}: expected worker {number} to have the same {what} as"
                     " worker 0, found others"
                 )
+
+    def told(self, text: str) -> str:
+        """The text that worker 0 has, for all of them."""
+        length = int(self.sum_array(np.array([len(text.encode()) if self.chief else 0.0]))[0])
+        said = np.zeros(length)
+        if self.chief:
+            said[:] = np.frombuffer(text.encode(), np.uint8)
+        return self.sum_array(said).astype(np.uint8).tobytes().decode()
 
     def make_same(self, variables: Sequence[Any]) -> None:
         """Give Keras variables the values that they have on worker 0."""

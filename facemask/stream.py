@@ -9,6 +9,7 @@ import numpy as np
 from facemask.augmentation import augment, augment_face
 from facemask.backend import load_keras
 from facemask.dataset import LabelledImages
+from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.image_cache import Read, read_uncached
 from facemask.images import crop_face, model_input, resize
@@ -42,8 +43,9 @@ def batches(
 
     shard: (number, count) of a worker among several that share each batch: it gets the rows number,
     number + count and so on of it, perhaps none of the last batch; B counts its own rows. The
-    shares of a batch are together what one worker would get. read: what reads an image, given images
-    and its index.
+    shares of a batch are together what one worker would get.
+    read: what reads an image, given images and its index. An image that can't be read any more
+    raises FacemaskError.
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
@@ -79,11 +81,12 @@ def batches(
             places = self._order[number * batch_size :][:batch_size][first::step]
             inputs = np.empty((len(places), *size, 3), np.float32)
             for row, place in enumerate(places):
-                index, rng = (
-                    int(indices[place]),
-                    np.random.default_rng([seed, self._epoch, int(place)]),
-                )
-                inputs[row] = load(images, index, read(images, index), size, margin, rng)
+                rng = np.random.default_rng([seed, self._epoch, int(place)])
+                try:
+                    image = read(images, int(indices[place]))
+                except FacemaskError as error:
+                    raise FacemaskError(f"{error} (it could be read at first)") from error
+                inputs[row] = load(images, int(indices[place]), image, size, margin, rng)
             labels = images.labels[indices[places]]
             if weights is None:
                 return inputs, labels

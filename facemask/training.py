@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from facemask import bases, facts
+from facemask import bases, cluster, facts
 from facemask.backend import load_keras
 from facemask.checkpoints import Checkpoint, Curves, State
+from facemask.cluster import Cluster
 from facemask.errors import FacemaskError
 from facemask.facts import ModelFacts
 from facemask.files import replacing
@@ -100,6 +101,7 @@ def train(
     mixed: bool = False,
     tensorboard: Path | None = None,
     best_before: float = math.inf,
+    group: Cluster | None = None,
 ) -> Curves:
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
@@ -111,7 +113,8 @@ def train(
     checkpoint: where the state is kept after each epoch under the name of the stage, and where a
     stage that it has a state of goes on. mixed: calculate in float16, and keep the variables in
     float32. tensorboard: a folder for the curves, of each stage in one of its name.
-    best_before: the validation loss of the weights that the model has now.
+    best_before: the validation loss of the weights that the model has now. group: the workers that
+    train together; the streams are then this worker's shares, see cluster.fit.
     Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
     Raises FacemaskError when an image can't be read any more or the checkpoint can't be written,
     and Interrupted for Ctrl-C, once there are weights to keep.
@@ -129,25 +132,31 @@ def train(
     patience = PATIENCE if early_stopping and not decay else epochs
     follower = _follower(model, stage, checkpoint, patience, best_before)
     done = len(follower.curves["loss"])
-    if done:
-        training.start_at(done)
+    training.start_at(done)
     try:
         if done < epochs and not follower.enough:
             with (
-                _image_errors(),
+                _stream_errors(),
                 _float16(model) if mixed else nullcontext(),
                 _noted_interrupts() as interrupts,
             ):
                 follower.interrupts = interrupts
-                model.fit(
-                    training,
-                    validation_data=validation,
-                    initial_epoch=done,
-                    epochs=epochs,
-                    shuffle=False,  # the stream shuffles
-                    callbacks=[follower, *_boards(tensorboard, stage)],
-                    verbose=0 if quiet else "auto",
-                )
+                follow = {"initial_epoch": done, "epochs": epochs}
+                callbacks = [follower, *_boards(tensorboard, stage)]
+                if group and group.size > 1:
+                    cluster.fit(
+                        group, model, training, validation,
+                        callbacks=callbacks, quiet=quiet, **follow,
+                    )  # fmt: skip
+                else:
+                    model.fit(
+                        training,
+                        validation_data=validation,
+                        shuffle=False,  # the stream shuffles
+                        callbacks=callbacks,
+                        verbose=0 if quiet else "auto",
+                        **follow,
+                    )
             if interrupts:  # behind the last batch
                 raise KeyboardInterrupt
     except KeyboardInterrupt as error:
@@ -164,7 +173,7 @@ def try_step(model: Any, training: Any) -> float:
     """Train on the first batch alone, and say how many seconds it took, reading included."""
     started = time.perf_counter()
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    with _image_errors():
+    with _stream_errors():
         model.train_on_batch(*training[0])
     return time.perf_counter() - started
 
@@ -238,8 +247,9 @@ def _follower(
             if state:
                 self.curves = {name: list(curve) for name, curve in state.curves.items()}
                 self.best = list(state.best) or None
-                for variable, value in zip(variables, state.now, strict=True):
-                    variable.assign(value)
+                if state.now:  # a worker who is not the chief gets them from that one
+                    for variable, value in zip(variables, state.now, strict=True):
+                        variable.assign(value)
             self._least = min([best_before, *self.curves["val_loss"]])
             self.interrupts: list[int] = []
 
@@ -301,7 +311,7 @@ def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str])
 
 def predict(model: Any, inputs: Any) -> np.ndarray:
     """The probabilities of the classes for each image of a stream, (N, C), with a progress bar."""
-    with _image_errors():
+    with _stream_errors():
         return np.asarray(model.predict(inputs))
 
 
@@ -355,19 +365,19 @@ def _noted_interrupts() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _image_errors() -> Iterator[None]:
-    """An image that went missing while training: its line instead of a library's traceback."""
+def _stream_errors() -> Iterator[None]:
+    """What a stream raised, in place of what TensorFlow makes of it."""
     try:
         yield
-    except FacemaskError as error:
-        raise FacemaskError(f"{error} (it could be read when training began)") from error
-    except Exception as error:  # TensorFlow wraps what a stream raises in errors of its own
+    except FacemaskError:
+        raise
+    except Exception as error:
         if "KeyboardInterrupt" in str(error):  # Ctrl-C came while it called back into Python
             raise KeyboardInterrupt from error
         found = re.search(r"FacemaskError: (.*)", str(error))
         if not found:
             raise
-        raise FacemaskError(f"{found[1]} (it could be read when training began)") from error
+        raise FacemaskError(found[1]) from error
 
 
 def save_model(path: str | os.PathLike[str], model: Any, model_facts: ModelFacts) -> None:

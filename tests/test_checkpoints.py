@@ -27,7 +27,7 @@ def test_what_is_saved_is_there_again(tmp_path: Path) -> None:
     again = Checkpoint(path, RUN)
     assert again.resume()
     assert again.stage == "fine-tuning"
-    assert again.curves("head") == {"loss": [1.0], "val_loss": [1.0]}
+    assert again.stages["head"] == {"loss": [1.0], "val_loss": [1.0]}
     assert again.state("head") is None
     found = again.state("fine-tuning")
     assert found is not None
@@ -78,4 +78,16 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["x.npz"]
     again = Checkpoint(path, RUN)
     assert again.resume()
-    assert again.curves("head") == {"loss": [1.0], "val_loss": [1.0]}
+    assert again.stages["head"] == {"loss": [1.0], "val_loss": [1.0]}
+
+
+def test_a_worker_who_follows_writes_nothing(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "x.npz", RUN, writes=False)
+    checkpoint.save("head", state(1.0))
+    assert checkpoint.stage == "head"
+    assert not list(tmp_path.iterdir())
+    told = Checkpoint(tmp_path / "x.npz", RUN, writes=False)
+    told.stages = checkpoint.stages
+    found = told.state("head")
+    assert found is not None
+    assert (found.curves["loss"], found.now, found.best) == ([1.0], [], [])

@@ -233,7 +233,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
         trained(KillAfter(path, 2))
     checkpoint = Checkpoint(path, {"data": "noise"})
     assert checkpoint.resume()
-    assert checkpoint.curves("head") == {name: curve[:2] for name, curve in whole.items()}
+    assert checkpoint.stages["head"] == {name: curve[:2] for name, curve in whole.items()}
     resumed, again = trained(checkpoint)
     for name, curve in whole.items():
         assert resumed[name] == pytest.approx(curve, abs=1e-6)
