@@ -82,11 +82,14 @@ class Cluster:
                 result = None
             except (CancelledError, OSError) as error:
                 raise self._gone() from error
-            except ImportError as error:
+            except (ImportError, RuntimeError) as error:
+                missing = _import_error(error)
+                if not missing:
+                    raise
                 raise FacemaskError(
-                    f"{self._name}: a worker can't import what it needs ({error}); expected"
-                    " workers that were started in the project's folder, with what"
-                    " requirements.txt installs"
+                    f"{self._name}: its scheduler or a worker can't import what it needs"
+                    f" ({missing}); expected both started in the project's folder, with what"
+                    " requirements.txt and requirements-archive.txt install"
                 ) from error
             yield task, result
 
@@ -186,6 +189,13 @@ def _check_answer(address: str) -> None:
         ) from error
     if found != "Scheduler":
         raise FacemaskError(f"{address}: expected a Dask scheduler there, found a {found}")
+
+
+def _import_error(error: BaseException | None) -> ImportError | None:
+    """The import that failed, also where it is a scheduler's, which tells it as a cause."""
+    while error and not isinstance(error, ImportError):
+        error = error.__cause__
+    return error
 
 
 def _await_worker(cluster: Cluster, name: str) -> None:

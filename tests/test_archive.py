@@ -331,11 +331,19 @@ def test_a_task_that_kills_its_workers_has_no_result() -> None:
     assert list(Cluster(FakeClient(), "here").each(str, [killed, 2])) == [(killed, None), (2, "2")]
 
 
+def from_a_scheduler(cause: Exception) -> Exception:
+    """An error as Dask's scheduler tells it that can't unpack the tasks."""
+    error = RuntimeError("Error during deserialization of the task graph.\nFor more ...")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
         (CancelledError(), "here: no longer answers; the same command goes on"),
         (ModuleNotFoundError("No module named 'facemask'"), "started in the project's folder"),
+        (from_a_scheduler(ImportError("no cv2")), "can't import what it needs .no cv2.; expected"),
         (FacemaskError("m.keras: bad"), "m.keras: bad"),
         ("never", "here: has had no worker for 0 seconds"),
     ],
