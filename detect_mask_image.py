@@ -239,7 +239,7 @@ def label_archive(args: argparse.Namespace) -> int:
 
     from facemask.archive import Run, Settings, find_items
     from facemask.classifier import check_model_file, prefer_twin
-    from facemask.cluster import open_cluster
+    from facemask.dask_engine import open_cluster
     from facemask.detectors import prepare
 
     face, model = find(args.face), find(args.model)

@@ -20,9 +20,9 @@ import pytest
 from distributed import KilledWorker, LocalCluster
 
 import detect_mask_image
-from facemask import archive, cluster, detector
+from facemask import archive, dask_engine, detector
 from facemask.archive import Item, Part, Run, Settings, find_items, label_part
-from facemask.cluster import Cluster, open_cluster
+from facemask.dask_engine import Cluster, open_cluster
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
@@ -318,10 +318,10 @@ class FakeClient:
 
 def test_tasks_are_handed_over_a_few_at_a_time() -> None:
     client = FakeClient()
-    tasks = iter(range(10 * cluster.AHEAD))
+    tasks = iter(range(10 * dask_engine.AHEAD))
     results = Cluster(client, "here").each(lambda task: -task, tasks)
     assert next(results) == (0, 0)
-    assert next(tasks) == cluster.AHEAD
+    assert next(tasks) == dask_engine.AHEAD
     assert sorted(result for _, result in results if result is not None)[-1] == -1
     assert next(tasks, None) is None
 
@@ -351,15 +351,15 @@ def from_a_scheduler(cause: Exception) -> Exception:
 def test_what_ends_a_run_is_one_line(
     outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "LOOK_S", 0.01)
-    monkeypatch.setattr(cluster, "LOST_S", 0.05)
+    monkeypatch.setattr(dask_engine, "LOOK_S", 0.01)
+    monkeypatch.setattr(dask_engine, "LOST_S", 0.05)
     with pytest.raises(FacemaskError, match=said):
         list(Cluster(FakeClient(workers=0), "here").each(str, [outcome]))
 
 
 def test_nobody_answers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where nobody listens nor where somebody does who is no scheduler."""
-    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
+    monkeypatch.setattr(dask_engine, "ANSWER_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         taken = silent.getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -378,7 +378,7 @@ def test_a_cluster_is_joined(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A scheduler on 127.0.0.1 whose worker is, here, a thread: it sees the fake networks."""
-    monkeypatch.setattr(cluster, "ANSWER_S", 2.0)
+    monkeypatch.setattr(dask_engine, "ANSWER_S", 2.0)
     with LocalCluster(
         n_workers=0, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
         dashboard_address=None,  # pyright: ignore[reportArgumentType]
