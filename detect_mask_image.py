@@ -2,9 +2,11 @@
 
     python detect_mask_image.py --image examples/example_01.png
     python detect_mask_image.py --image photos/ more.jpg --output annotated/ --json found.json
+    python detect_mask_image.py --image archive/ --engine dask --parts found/
 
 Shows each image with its faces boxed and labelled in a window named Output; any key goes on to
-the next image, and q ends the run.
+the next image, and q ends the run. With an engine there is no window: several worker processes
+label the images, and write what they find in parts.
 """
 
 import argparse
@@ -18,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from facemask.console import (
     ArgumentParser,
     add_detection_arguments,
+    address,
     error,
     file_with_suffix,
     info,
     run,
     warn,
+    whole_number,
 )
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from facemask.timings import Timings
 
 WINDOW = "Output"
+PART_SIZE = 100  # images: what a killed worker was at is seconds of work
 MANY = 10  # more images than this get a progress bar, and networks made ready for many
 
 
@@ -42,7 +47,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(description="Detect face masks in images.")
     add = parser.add_argument
     add(
-        "-i", "--image", required=True, nargs="+", metavar="PATH", help="images, or folders of them"
+        "-i",
+        "--image",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="images, or folders of them; with an engine also URLs such as s3://bucket/folder",
     )
     add_detection_arguments(parser)
     add(
@@ -55,11 +65,63 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--json", type=file_with_suffix(".json"), metavar="FILE", help="write what was found")
     add("--csv", type=file_with_suffix(".csv"), metavar="FILE", help="write the same as a table")
     add("--no-display", action="store_true", help="open no window")
-    return parser.parse_args(argv)
+    add_engine_arguments(parser)
+    args = parser.parse_args(argv)
+    check_engine_arguments(parser, args)
+    return args
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """What spreads the work over processes."""
+    add = parser.add_argument
+    add(
+        "--engine",
+        choices=("local", "dask"),
+        default="local",
+        help="what does the work: this process, or workers of Dask, which write --parts"
+        " (%(default)s)",
+    )
+    add("--parts", metavar="DIR", help="folder or URL that the engine's workers write to")
+    add(
+        "--part-size",
+        type=whole_number(1),
+        metavar="N",
+        help=f"images in each part ({PART_SIZE})",
+    )
+    add(
+        "--workers",
+        type=whole_number(1, 4096),
+        metavar="N",
+        help="worker processes to start here (one for each core)",
+    )
+    add(
+        "--engine-address",
+        type=address,
+        metavar="HOST:PORT",
+        help="scheduler of a running cluster, whose workers to use instead",
+    )
+
+
+def check_engine_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    local_only = ("output", "json", "csv", "timings")
+    engine_only = ("parts", "part_size", "workers", "engine_address")
+    unusable = engine_only if args.engine == "local" else local_only
+    given = [f"--{name.replace('_', '-')}" for name in unusable if getattr(args, name)]
+    if given and args.engine == "local":
+        parser.error(f"argument {given[0]}: expected --engine dask with it")
+    if given:
+        parser.error(f"argument {given[0]}: not with --engine {args.engine}, which writes --parts")
+    if args.engine != "local" and not args.parts:
+        parser.error(f"argument --engine {args.engine}: expected --parts with it")
+    if args.workers and args.engine_address:
+        parser.error("argument --workers: not with --engine-address, whose cluster has its own")
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
+    if args.engine != "local":
+        return label_archive(args)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask import display, inputs, results
     from facemask.ahead import in_order
@@ -169,6 +231,48 @@ def label_image(
         found=", ".join(map(label_text, detections)) or "no face",
         picture=image if show else None,
     )
+
+
+def label_archive(args: argparse.Namespace) -> int:
+    """Label the images with several worker processes, which write what they find in parts."""
+    from tqdm import tqdm
+
+    from facemask.archive import Run, Settings, find_items
+    from facemask.classifier import check_model_file, prefer_twin
+    from facemask.dask_engine import open_cluster
+    from facemask.detectors import prepare
+
+    face, model = find(args.face), find(args.model)
+    items, passed_over = find_items(args.image)
+    if passed_over:
+        more = f" and {len(passed_over) - MANY} more" if len(passed_over) > MANY else ""
+        info(f"passed over files that are no images: {', '.join(passed_over[:MANY])}{more}")
+    check_model_file(model)
+    detector = prepare(args.detector, face, info)
+    model = prefer_twin(model, info)
+    settings = Settings(
+        str(model), str(face), detector, args.tiles, args.confidence, args.uncertain
+    )
+    archive = Run(items, settings, args.parts, args.part_size or PART_SIZE)
+    there = archive.check_folder(args.image)
+    if there:
+        info(f"{args.parts} has {there} of {len(archive.parts)} parts already")
+
+    faces = unread = missing = 0
+    with open_cluster(args.engine_address, args.workers, warn) as cluster:
+        workers = cluster.workers()
+        info(f"labelling {len(items)} images in {len(archive.parts)} parts, {workers} at a time...")
+        with tqdm(total=len(items), unit=" images", disable=None) as bar:
+            for done in archive.label(cluster.each):
+                for problem in done.problems:
+                    error(problem)
+                faces += done.faces
+                missing += done.missing
+                unread += 0 if done.missing else len(done.problems)
+                bar.update(done.images)
+    info(f"{len(items) - missing} images, {faces} faces, {unread} could not be read")
+    info(f"wrote {args.parts}")
+    return 1 if unread or missing else 0
 
 
 def with_progress(labelled: Iterable[Labelled], total: int) -> Iterable[Labelled]:

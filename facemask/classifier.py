@@ -39,11 +39,12 @@ class MaskClassifier:
         return self.facts.margin
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "MaskClassifier":
+    def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> "MaskClassifier":
         """Load a `.keras` or `.tflite` file, or an HDF5 file (`.h5`, the classic `.model`).
 
         The content decides, not the name; nothing in the file is run or unpickled. A `.tflite`
-        file is loaded without Keras and TensorFlow. The model has run once when this returns, so
+        file is loaded without Keras and TensorFlow, to run on so many threads, by default as
+        LiteRTModel.load chooses. The model has run once when this returns, so
         that the first faces take no longer than the next.
         Raises FacemaskError for a file that is missing, is no such model, takes something else
         than colour images, or whose classes are unknown; and for a `.tflite` file where LiteRT
@@ -53,7 +54,7 @@ class MaskClassifier:
         kind = _kind(path)
         model_facts = facts.read(path)
         if kind == ".tflite":
-            model = LiteRTModel.load(path)
+            model = LiteRTModel.load(path, threads)
             agreed = _agreed(path, model, model_facts)
             model.prepare(agreed.input_size)
             return cls(model, agreed)

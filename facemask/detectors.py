@@ -43,6 +43,18 @@ def prepare(name: str, folder: Path, announce: Callable[[str], None]) -> str:
     return name
 
 
+def weights_file(name: str, folder: Path) -> Path:
+    """The file with the weights of a detector; folder as load_detector takes it."""
+    from facemask import builtin, detector, yunet
+
+    files = {
+        "builtin": builtin.WEIGHTS,
+        "yunet": folder / yunet.WEIGHTS_NAME,
+        "ssd": folder / detector.WEIGHTS_NAME,
+    }
+    return files[name]
+
+
 def load_detector(
     name: str, folder: Path, threads: int | None = None, tiles: int = 1, many: bool = False
 ) -> Detector:

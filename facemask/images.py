@@ -4,11 +4,12 @@ Training and detection both come through here: this is the one place that knows 
 interpolation, channel order and range.
 """
 
+import io
 import mimetypes
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
@@ -38,46 +39,65 @@ _LITTER = {"thumbs.db", "desktop.ini"}
 _open_lock = threading.Lock()
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], name: str | None = None) -> np.ndarray:
     """Read an image file as it is meant to be seen: upright, opaque, in colour.
 
     The content decides, not the suffix. EXIF rotation is applied; transparent parts are laid on
     white; grey, palette, CMYK and 16-bit images become 8-bit colour; of an animation the first
     frame is taken.
 
+    name: what errors call the file; by default, the path.
     Returns: (height, width, 3) uint8, BGR, contiguous and writable.
-    Raises FacemaskError, naming the path, for a file that is missing, unreadable, empty,
-    truncated, not an image, or of more than 2**30 pixels.
+    Raises FacemaskError, naming the file, for one that is missing, unreadable, empty, truncated,
+    not an image, or of more than 2**30 pixels.
     """
     path = Path(path)
+    name = name or str(path)
     try:
         if path.is_dir():
-            raise FacemaskError(f"{path}: expected an image, found a folder")
+            raise FacemaskError(f"{name}: expected an image, found a folder")
         if not path.exists():
-            raise FacemaskError(f"{path}: no such image")
+            raise FacemaskError(f"{name}: no such image")
         if not path.is_file():  # a pipe or a device could be waited for, or read, for ever
-            raise FacemaskError(f"{path}: expected an image, found no regular file")
+            raise FacemaskError(f"{name}: expected an image, found no regular file")
         if path.stat().st_size == 0:
-            raise FacemaskError(f"{path}: expected an image, found an empty file")
-        with _open(path) as image:
+            raise FacemaskError(f"{name}: expected an image, found an empty file")
+    except OSError as error:
+        raise FacemaskError(f"{name}: can't be read: {reason(error)}") from error
+    return _decode(path, name)
+
+
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    """Turn the content of an image file into an image, as read_image does.
+
+    name: what errors call the file. Raises FacemaskError as read_image does.
+    """
+    if not content:
+        raise FacemaskError(f"{name}: expected an image, found an empty file")
+    return _decode(io.BytesIO(content), name)
+
+
+def _decode(file: Path | io.BytesIO, name: str) -> np.ndarray:
+    try:
+        with _open(file) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise FacemaskError(
-                    f"{path}: its header claims {width}x{height} pixels, more than 2^30"
+                    f"{name}: its header claims {width}x{height} pixels, more than 2^30"
                 )
             rgb = np.asarray(_to_rgb(image))
     except FacemaskError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise FacemaskError(f"{path}: not an image, or of a format unknown here") from error
+        raise FacemaskError(f"{name}: not an image, or of a format unknown here") from error
     except OSError as error:
-        raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
+        raise FacemaskError(f"{name}: can't be read: {reason(error)}") from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise FacemaskError(f"{path}: can't be decoded: {error}") from error
+        raise FacemaskError(f"{name}: can't be decoded: {error}") from error
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: Path | io.BytesIO) -> Image.Image:
     """Image.open, without Pillow's limit of 179 million pixels: read_image has its own.
 
     The limit is a variable of Pillow's module, hence the lock; opening reads the header only.
@@ -86,7 +106,7 @@ def _open(path: Path) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             Image.init()
-            return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+            return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -127,18 +147,14 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
 def list_files(folder: str | os.PathLike[str]) -> list[Path]:
     """All files below a folder but hidden ones, in the same order on every machine."""
     folder = Path(folder)
-    found = [
-        Path(root, name)
-        for root, _, names in os.walk(folder)
-        for name in names
-        if name.lower() not in _LITTER
-    ]
-    visible = [
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    visible = [path for path in found if not is_hidden(path.relative_to(folder))]
     return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def is_hidden(inner: PurePath) -> bool:
+    """Whether a file, by its path in a given folder, is hidden or left there by the system."""
+    return inner.name.lower() in _LITTER or any(part.startswith(".") for part in inner.parts)
 
 
 def is_document(path: Path) -> bool:
@@ -148,7 +164,7 @@ def is_document(path: Path) -> bool:
     """
     kind = mimetypes.guess_type(path.name)[0]
     known = kind is not None and not kind.startswith("image/")
-    return known or path.suffix.lower() in {".ipynb", ".yaml", ".yml", ".toml", ".sha256"}
+    return known or path.suffix.lower() in {".ipynb", ".jsonl", ".yaml", ".yml", ".toml", ".sha256"}
 
 
 def crop_face(image: np.ndarray, box: FaceBox, margin: float = 0.0) -> np.ndarray:

@@ -27,13 +27,17 @@ class Networks:
         detector: str = "ssd",
         tiles: int = 1,
         many: bool = False,
+        threads: int | None = None,
     ):
         """face: folder of the detector's weights; model: a file as MaskClassifier.load takes.
 
         detector: its name, and tiles and many, as detectors.load_detector takes them.
+        threads: that each network of LiteRT runs on; by default, the detector on as many as
+        OpenCV's detectors take, and the classifier as MaskClassifier.load chooses.
         """
         self._face, self._model, self._announce = face, model, announce
         self._detector, self._tiles, self._many = detector, tiles, many
+        self._threads = threads
         self._free: list[tuple[Detector, Classifier]] = []
         self._shared: Classifier | None = None
         self._loaded = False
@@ -51,7 +55,7 @@ class Networks:
             detector = self._load_detector()
             self._announce("loading face mask detector model...")
             self._model = prefer_twin(self._model, self._announce)
-            classifier = MaskClassifier.load(self._model)
+            classifier = self._load_classifier()
             # Keras takes seconds to load a model, which any number of threads may then call. An
             # interpreter of LiteRT is there at once, and serves one thread at a time.
             self._shared = None if _starts_as_litert(self._model) else classifier
@@ -66,7 +70,7 @@ class Networks:
         try:
             pair = self._free.pop()
         except IndexError:
-            classifier = self._shared or MaskClassifier.load(self._model)
+            classifier = self._shared or self._load_classifier()
             pair = self._load_detector(), classifier
         try:
             yield pair
@@ -75,9 +79,13 @@ class Networks:
 
     def _load_detector(self) -> Detector:
         # As many threads as OpenCV's detectors take: one, where images are worked on side by side.
-        return load_detector(
-            self._detector, self._face, cv2.getNumThreads(), self._tiles, self._many
-        )
+        threads = self._threads or cv2.getNumThreads()
+        return load_detector(self._detector, self._face, threads, self._tiles, self._many)
+
+    def _load_classifier(self) -> MaskClassifier:
+        if self._threads:
+            return MaskClassifier.load(self._model, self._threads)
+        return MaskClassifier.load(self._model)
 
 
 @contextmanager

@@ -89,7 +89,9 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
     fake = FakeDetector(FaceBox(10, 10, 30, 30, 0.9))
     monkeypatch.setattr(detector.FaceDetector, "load", lambda *_: fake)
     monkeypatch.setattr(detector.FaceDetector, "is_at_hand", lambda folder: True)
-    monkeypatch.setattr(classifier.MaskClassifier, "load", lambda path: FakeClassifier())
+    monkeypatch.setattr(
+        classifier.MaskClassifier, "load", lambda path, threads=None: FakeClassifier()
+    )
     monkeypatch.setattr(classifier, "check_model_file", lambda path: None)
     monkeypatch.setattr(
         downloads, "ensure_face_detector", lambda folder, announce: fake.fetched.append(folder)

@@ -13,6 +13,7 @@ from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import (
     crop_face,
+    decode_image,
     is_document,
     list_files,
     model_input,
@@ -241,3 +242,19 @@ def test_model_input_is_rgb_from_minus_one_to_one() -> None:
     assert batch.dtype == np.float32
     assert batch[0, 0].tolist() == [1.0, -1.0, -1.0]
     assert model_input(np.full((1, 1, 3), 51, np.uint8), (2, 2)) == pytest.approx(51 / 127.5 - 1)
+
+
+def test_an_image_that_is_no_file_is_read_as_the_file_is(tmp_path: Path) -> None:
+    path = saved(Image.new("RGBA", (5, 4), (*RED_RGB, 255)), tmp_path / "a.png")
+    assert np.array_equal(decode_image(path.read_bytes(), "s3://a.png"), read_image(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "found an empty file"), (b"text", "not an image, or of a format")]
+)
+def test_errors_name_what_they_are_told_to(content: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match=rf"^s3://a\.png: .*{said}"):
+        decode_image(content, "s3://a.png")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(FacemaskError, match=rf"^b\.png: .*{said}"):
+        read_image(tmp_path / "a.png", "b.png")

@@ -22,7 +22,7 @@ from .test_export import FACTS, brightness_model, export_tflite
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each load makes a fake of its own."""
     monkeypatch.setattr(FaceDetector, "load", lambda *_: FakeDetector())
-    monkeypatch.setattr(MaskClassifier, "load", lambda path: FakeClassifier())
+    monkeypatch.setattr(MaskClassifier, "load", lambda path, threads=None: FakeClassifier())
 
 
 def model_of(content: bytes, tmp_path: Path) -> Path:
@@ -74,6 +74,21 @@ def test_what_is_missing_is_said_by_each_call(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(FacemaskError, match="no such file; expected the face detector"):
             pool.load()
+
+
+def test_both_keep_to_the_threads_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(FaceDetector, "load", lambda _, threads, many: asked.append(threads))
+    monkeypatch.setattr(
+        MaskClassifier, "load", lambda path, threads=None: asked.append(threads) or FakeClassifier()
+    )
+    model = model_of(b"\x1c\x00\x00\x00TFL3", tmp_path)
+    pool = Networks(tmp_path, model, lambda message: None, threads=3)
+    with pool.borrowed(), pool.borrowed():
+        pass
+    assert asked == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, 1), (3, 3), (64, MAX_WORKERS)])
