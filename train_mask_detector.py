@@ -27,7 +27,9 @@ from facemask.console import (
     warn,
     whole_number,
 )
+from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
+from facemask.rendezvous import check_addresses
 
 if TYPE_CHECKING:
     from facemask.checkpoints import Checkpoint, Curves
@@ -256,6 +258,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.cluster is None) != (args.worker is None):
         parser.error("--cluster and --worker belong together")
+    if args.cluster:
+        try:
+            check_addresses(args.cluster, args.worker)
+        except FacemaskError as problem:
+            parser.error(str(problem))
     if args.classic and (args.crop_faces or args.scenes):
         parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
     if args.crop_faces is None:

@@ -208,17 +208,6 @@ class Cluster:
             summed[part] = self.watched(lambda part=part: self._eager_sum(flat[part]).numpy())
         return summed.reshape(values.shape)
 
-    def gather_rows(self, rows: np.ndarray, count: int, batch_size: int) -> np.ndarray:
-        """All rows of what the workers made of their shares, in the order of one worker.
-
-        rows: (n, ...), one for each image of this worker's share of a stream (stream.batches, not
-        shuffled) of `count` images in batches of batch_size. Returns (count, ...), the same type.
-        """
-        places = np.arange(count) % batch_size % self.size == self.index
-        whole = np.zeros((count, *rows.shape[1:]), np.float64)
-        whole[places] = rows
-        return self.sum_array(whole).astype(rows.dtype)
-
     def check_same(self, what: str, value: str) -> None:
         """Raise FacemaskError unless all workers have the same value.
 
@@ -256,31 +245,6 @@ class Cluster:
             variable.assign(flat[end - value.size : end].reshape(value.shape))
 
 
-def share(cluster: Cluster, stream: Any) -> Any:
-    """This worker's rows of each batch of a stream, a keras.utils.PyDataset of arrays.
-
-    For streams that cost nothing to make, such as those of features; of images, give
-    stream.batches the cluster's shard, which then reads no others.
-    """
-    keras = load_keras()
-    number, count = cluster.shard
-
-    class Share(keras.utils.PyDataset):
-        def __init__(self) -> None:
-            super().__init__(workers=stream.workers, max_queue_size=stream.max_queue_size)
-
-        def __len__(self) -> int:
-            return len(stream)
-
-        def __getitem__(self, place: int) -> tuple[np.ndarray, ...]:
-            return tuple(part[number::count] for part in stream[place])
-
-        def on_epoch_end(self) -> None:
-            stream.on_epoch_end()
-
-    return Share()
-
-
 def fit(
     cluster: Cluster,
     model: Any,
@@ -296,7 +260,7 @@ def fit(
 
     model: compiled, of one input and one output; its weights, and its optimizer's, are first made
     those of worker 0. training, validation: this worker's shares of the same streams, see
-    Cluster.shard and share(). The loss of a step is the mean over the whole batch, with weights as
+    Cluster.shard. The loss of a step is the mean over the whole batch, with weights as
     Keras's fit has them (their sum need not be the number of rows), so that the number of workers
     changes figures by rounding alone, but for two things: each worker drops other units out, and a
     batch normalization that learns takes the statistics of the worker's own rows; what it stores of

@@ -88,8 +88,7 @@ def main() -> int:
         dropout = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dropout))
         found["kept"] = np.asarray(dropout(np.ones((4, 64)), training=True))
 
-        rows = np.concatenate([shares[1][number][0] for number in range(len(shares[1]))])
-        found["gathered"] = group.gather_rows(rows, len(VALIDATION), BATCH_SIZE)
+        found["told"] = np.array(group.told(f"what worker {group.index} says: é"))
         group.check_same("seeds", "42")
         try:
             group.check_same("images", f"those of {group.index}")

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from facemask.backend import load_keras
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
+
+from . import small_train
 
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
@@ -102,20 +104,8 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
 
 @pytest.fixture
 def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few random layers stand for MobileNetV2 in this process, where it is not the point.
-
-    TensorFlow looks at a network's layers for half a minute before the first step of training.
-    """
-    from facemask.backend import load_keras
-
-    keras = load_keras()
-
-    def make(input_shape: tuple[int, int, int], **_: Any) -> Any:
-        inputs = keras.Input(input_shape)
-        outputs = keras.layers.Conv2D(16, 7, strides=7, activation="relu")(inputs)
-        return keras.Model(inputs, outputs)
-
-    monkeypatch.setattr(keras.applications, "MobileNetV2", make)
+    """A few random layers stand for MobileNetV2 in this process, where it is not the point."""
+    monkeypatch.setattr(load_keras().applications, "MobileNetV2", small_train.make_base)
 
 
 @pytest.fixture(scope="session")

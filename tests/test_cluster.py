@@ -11,7 +11,7 @@ import pytest
 
 from facemask import cluster
 from facemask.backend import load_keras
-from facemask.cluster import Cluster, from_tf_config, share
+from facemask.cluster import from_tf_config
 from facemask.dataset import load_labelled_images
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
@@ -120,12 +120,8 @@ def test_each_worker_drops_other_units_out(workers: Any) -> None:
     assert (first != second).any()
 
 
-def test_rows_of_all_workers_come_together(folder: Path, workers: Any) -> None:
-    _, validation = streams(load_labelled_images([folder / "images"]))
-    whole = np.concatenate([validation[number][0] for number in range(len(validation))])
-    for one in workers[1]:
-        assert one.found["gathered"].dtype == np.float32
-        assert np.array_equal(one.found["gathered"], whole)
+def test_all_are_told_what_worker_0_says(workers: Any) -> None:
+    assert {str(one.found["told"]) for one in workers[1]} == {"what worker 0 says: é"}
 
 
 def test_workers_with_other_images_are_told_apart(workers: Any) -> None:
@@ -174,18 +170,15 @@ def test_shares_make_the_whole_batch(folder: Path, count: int) -> None:
     whole, _ = streams(images)
     read = [streams(images, (number, count))[0] for number in range(count)]
     whole_again, _ = streams(images)
-    addresses = [f"a:{number + 1}" for number in range(count)]
-    cut = [share(Cluster(addresses, n, None, None), streams(images)[0]) for n in range(count)]
     for _ in range(2):
         for place in range(len(whole)):
             for part, expected in enumerate(whole[place]):
-                for shares in (read, cut):
-                    assert len(shares[0]) == len(whole)
-                    joined = np.empty_like(expected)
-                    for number, one in enumerate(shares):
-                        joined[number::count] = one[place][part]
-                    assert np.array_equal(joined, expected)
-        for stream in (whole, *read, *cut):
+                joined = np.empty_like(expected)
+                for number, one in enumerate(read):
+                    assert len(one) == len(whole)
+                    joined[number::count] = one[place][part]
+                assert np.array_equal(joined, expected)
+        for stream in (whole, *read):
             stream.on_epoch_end()
     assert not np.array_equal(whole[0][0], whole_again[0][0])
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 
 import train_mask_detector
-from facemask import export, facts
+from facemask import export, facts, training
 from facemask.checkpoints import Checkpoint, State
 from facemask.classifier import MaskClassifier
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.sample_dataset import write_sample_dataset
+
+from .conftest import refusal
 
 HEAD, FINE = 4, 3  # epochs
 
@@ -43,9 +46,9 @@ def command(drawn: Path, *more: str) -> list[str]:
 
 
 def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
-    """The script in a process of its own, once it has written a checkpoint."""
+    """The script in a process of its own, on a small base, once it has written a checkpoint."""
     process = subprocess.Popen(
-        [sys.executable, str(PROJECT / "train_mask_detector.py"), *arguments],
+        [sys.executable, str(PROJECT / "tests" / "small_train.py"), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )  # fmt: skip
@@ -56,8 +59,9 @@ def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_twin: None
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_base: None, no_twin: None
 ) -> None:
+    monkeypatch.setattr(training, "DROPOUT", 0.0)  # as there
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     process = started(tmp_path / "killed", command(drawn))
@@ -104,7 +108,11 @@ def test_ctrl_c_saves_the_best_model_and_says_so(drawn: Path, tmp_path: Path) ->
 
 
 def test_a_dry_run_trains_one_batch_and_writes_nothing(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_base: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert train_mask_detector.main(command(drawn, "--dry-run")) == 0
@@ -127,3 +135,53 @@ def test_another_runs_checkpoint_is_refused_before_training(
         train_mask_detector.main(command(drawn, "--resume"))
     assert path.read_bytes() == content
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_two_workers_give_the_figures_of_one(
+    run_script,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_base: None,
+    no_twin: None,
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    done = run_script(
+        "-m", "facemask.workers", "--count", "2", PROJECT / "tests" / "small_train.py",
+        *command(drawn, "--report", "r.json"), cwd=tmp_path / "two",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(training, "DROPOUT", 0.0)
+    monkeypatch.chdir(tmp_path / "one")
+    assert train_mask_detector.main(command(drawn, "--report", "r.json")) == 0
+    one, two = (json.loads((tmp_path / name / "r.json").read_text()) for name in ("one", "two"))
+    for name, curve in one["curves"].items():
+        assert two["curves"][name] == pytest.approx(curve, abs=1e-3)
+    assert two["test"]["confusion"] == one["test"]["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--cluster", "127.0.0.1:9"], "--cluster and --worker belong together"),
+        (["--worker", "1"], "--cluster and --worker belong together"),
+        (["--cluster", "here", "--worker", "0"], "here: expected HOST:PORT"),
+        (["--cluster", "a:1", "b:1", "--worker", "2"], "worker 2: expected a number from 0 to 1"),
+        (["--base", "vgg17"], "invalid choice: 'vgg17'"),
+    ],
+    ids=["no worker", "no cluster", "no port", "no such worker", "no such base"],
+)
+def test_wrong_arguments_are_one_line(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reason in refusal(train_mask_detector.main, ["-d", "x", *arguments], capsys)
+
+
+def test_an_address_nobody_answers_at_is_one_line(drawn: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
+        addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in (one, other)]
+    with pytest.raises(FacemaskError, match=r"expected worker 0 to answer within 0\.5 s"):
+        train_mask_detector.main(
+            [*command(drawn), "--cluster", *addresses, "--worker", "1", "--cluster-timeout", "0.5"]
+        )
