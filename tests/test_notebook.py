@@ -32,7 +32,7 @@ def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (copy / "dataset").mkdir()
     (copy / "dataset" / "README.md").touch()
     (copy / "face_detector").mkdir()
-    for name in ("face_detector/builtin.tflite", "mask_detector.tflite"):
+    for name in ("face_detector/builtin.tflite", "mask_detector.tflite", "mask_detector.keras"):
         shutil.copyfile(PROJECT / name, copy / name)
     # A kernel named python3 may be installed, of whatever Python.
     spec = folder / "kernels" / "this" / "kernel.json"
@@ -109,11 +109,12 @@ def test_it_runs_as_it_stands(ran: dict[str, nbformat.NotebookNode]) -> None:
     counts = [int(count) for count in re.findall(r"(\d+) with", printed(ran["split"]))]
     assert len(counts) == 6
     assert sum(counts) == 80
-    assert re.search(r"^val_loss: [\d.]+, [\d.]+, [\d.]+$", printed(ran["training"]), re.M)
-    # From random weights on drawings nothing is learnt: any accuracy may come.
+    (curve,) = re.findall(r"^val_loss: (.*)$", printed(ran["training"]), re.M)
+    losses = [float(value) for value in curve.split(", ")]
+    assert min(losses) < losses[0]
     found = re.search(r"^test accuracy ([\d.]+) \(95 % interval", printed(ran["test"]), re.M)
     assert found
-    assert 0 <= float(found[1]) <= 1
+    assert float(found[1]) >= 0.8
     wrong = re.match(r"(\d+) of (\d+) answers are wrong", printed(ran["mistakes"]))
     assert wrong
     assert float(found[1]) == pytest.approx(1 - int(wrong[1]) / int(wrong[2]), abs=1e-4)
@@ -152,7 +153,7 @@ def test_real_photographs_and_imagenet_weights(
 ) -> None:
     changes = {
         "DATASET = None": f"DATASET = {str(photographs)!r}",
-        'WEIGHTS = "none"': 'WEIGHTS = "imagenet"',
+        'WEIGHTS = str(ROOT / "mask_detector.keras")': 'WEIGHTS = "imagenet"',
         "EPOCHS, INPUT_SIZE = 20": "EPOCHS, INPUT_SIZE = 6",
     }
     cells = run_notebook(changes, env={"KERAS_HOME": str(keras_home)})
