@@ -295,6 +295,8 @@ def main(argv: list[str] | None = None) -> int:
         place = cluster.from_tf_config() or cluster.ALONE
     if place[1] == 0:
         check_writable(args.model, args.plot, split_file, twin, progress_file, *reports)
+    if args.weights not in ("imagenet", "none"):
+        args.weights = str(find(args.weights))
     bases.check_weights(args.weights, args.base)
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)

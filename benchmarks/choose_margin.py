@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from facemask import dataset, faces, splits, training
+    from facemask import bases, dataset, faces, splits, training
     from facemask.detector import FaceDetector
     from facemask.features import cached_head
     from facemask.scenes import load_scenes
@@ -71,9 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         for margin in args.margins:
             training.make_repeatable(0)
             model = training.build_model(len(images.class_names))
-            stream = partial(
-                batches, images, size=training.INPUT_SIZE, batch_size=BATCH_SIZE, margin=margin
-            )
+            stream = partial(batches, images, size=bases.SIZE, batch_size=BATCH_SIZE, margin=margin)
             weights = dataset.balanced_weights(images, split.train)
             views = [
                 stream(split.train, weights=weights),

@@ -1,11 +1,12 @@
-"""The bases: size and speed of each, and how a training ends with it.
+"""The bases: size and speed of each, and how a training ends with those that can be trained.
 
-    python benchmarks/compare_bases.py --weights none --options "--fine-tune-epochs 5"
+    python benchmarks/compare_bases.py --train mobilenet_v2=imagenet vgg16=none
 
-Each base is trained by train_mask_detector.py on the same split. ImageNet's weights must be where
-Keras looks for them (KERAS_HOME) or be within its reach; with `--weights none` a network learns all
-that it knows from the few photographs of the data set, which says little of how good it can be.
-The time is that of one face by the .tflite model on one thread, all of them in turn.
+Size and time are those of the .tflite model at the default input size, one face at a time on one
+thread, all models in turn; they do not depend on what a model has learnt. `--train` trains bases
+with train_mask_detector.py on the classic photographs: with ImageNet's weights, which must be where
+Keras looks for them (KERAS_HOME) or within its reach, or with none. Then a network learns all that
+it knows from a thousand photographs, which says little of how good it can be.
 """
 
 import argparse
@@ -21,62 +22,79 @@ from measure import ASSETS, leave_without, machine, run, table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.bases import BASES
 
+SIZE = 128  # the training script's default
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The bases: size, speed and accuracy.")
     add = parser.add_argument
     add("--assets", type=Path, default=ASSETS, metavar="DIR", help="photographs and detector")
-    add("--bases", nargs="+", default=list(BASES), choices=tuple(BASES), metavar="BASE")
-    add("--weights", default="imagenet", choices=("imagenet", "none"))
-    add("--dataset", nargs="+", default=["dataset"], metavar="NAME", help="folders of the assets")
-    add("--options", default="", help="more options of the training")
+    add(
+        "--train", nargs="*", default=["mobilenet_v2=imagenet"], metavar="BASE=WEIGHTS",
+        help="bases to train, with imagenet or none (mobilenet_v2=imagenet)",
+    )  # fmt: skip
+    add("--options", default="", help="more options of the training of those with none")
     add("--repeats", type=int, default=50, metavar="N", help="calls of each model (50)")
     args = parser.parse_args()
     leave_without(args.assets)
     print(f"{machine()}\n", flush=True)
+    accuracy = {base: ["not trained here", ""] for base in BASES}
     with tempfile.TemporaryDirectory() as folder:
-        rows = []
-        for base in args.bases:
-            model, report = Path(folder, f"{base}.keras"), Path(folder, f"{base}.json")
-            done = run(
-                "train_mask_detector.py", "--base", base, "--weights", args.weights,
-                "--dataset", *(args.assets / name for name in args.dataset),
-                "--face", args.assets / "face_detector", "--model", model, "--report", report,
-                "--plot", f"{folder}/plot.png", *args.options.split(),
-            )  # fmt: skip
-            test = json.loads(report.read_text())["test"]
-            rows.append([f"{test['right']} of {test['crops']}", f"{done.seconds:.0f}"])
-            print(f"{base}: {rows[-1][0]}, {done.seconds:.0f} s", flush=True)
-        twins = [Path(folder, f"{base}.tflite") for base in args.bases]
-        columns = zip(args.bases, twins, seconds(twins, args.repeats), rows, strict=True)
-        lines = [
-            [BASES[base].title, f"{twin.stat().st_size / 1e6:.1f}", f"{taken * 1000:.1f}", *row]
-            for base, twin, taken, row in columns
-        ]
-    print("\n" + table(["base", "MB", "ms a face", "right", "training, s"], lines))
+        for text in args.train:  # before TensorFlow is in this process, whose memory counts
+            base, weights = text.split("=")
+            accuracy[base] = trained(base, weights, args, Path(folder))
+            print(f"{text}: {', '.join(accuracy[base])}", flush=True)
+        sizes, times = measured(Path(folder), args.repeats)
+    rows = [
+        [BASES[base].title, f"{size / 1e6:.1f}", f"{taken * 1000:.1f}", *accuracy[base]]
+        for base, size, taken in zip(BASES, sizes, times, strict=True)
+    ]
+    print("\n" + table(["base", "MB", "ms a face", "right", "training"], rows))
 
 
-def seconds(models: list[Path], repeats: int) -> list[float]:
-    """The median time of one face for each model, asked in turn."""
+def trained(base: str, weights: str, args: argparse.Namespace, folder: Path) -> list[str]:
+    """Right answers on the test images, and how the training was done."""
+    options = args.options.split() if weights == "none" else []
+    done = run(
+        "train_mask_detector.py", "--base", base, "--weights", weights,
+        "--dataset", args.assets / "dataset", "--face", args.assets / "face_detector",
+        "--model", folder / "m.keras", "--plot", folder / "plot.png",
+        "--report", folder / "report.json", *options,
+    )  # fmt: skip
+    report = json.loads((folder / "report.json").read_text())
+    test = report["test"]
+    begun = "ImageNet's weights" if weights == "imagenet" else "random weights"
+    return [
+        f"{test['right']} of {test['crops']}",
+        f"{begun}, {report['epochs']} epochs, {done.seconds:.0f} s",
+    ]
+
+
+def measured(folder: Path, repeats: int) -> tuple[list[int], list[float]]:
+    """Bytes of each base's model, and the median seconds that one face takes."""
     import numpy as np
 
+    from facemask import training
+    from facemask.export import export_tflite
+    from facemask.facts import ModelFacts
     from facemask.litert import LiteRTModel
 
-    loaded = []
-    for path in models:
-        model = LiteRTModel.load(path, threads=1)
-        height, width = model.input_shape[1:3]
-        assert height
-        assert width
-        model.prepare((height, width))
-        loaded.append((model, np.zeros((1, height, width, 3), np.float32)))
-    taken: list[list[float]] = [[] for _ in loaded]
+    paths, models = [], []
+    for base in BASES:
+        paths.append(folder / f"{base}.tflite")
+        network = training.build_model(2, "none", (SIZE, SIZE), base=base)
+        export_tflite(paths[-1], network, ModelFacts(input_size=(SIZE, SIZE)))
+        model = LiteRTModel.load(paths[-1], threads=1)
+        model.prepare((SIZE, SIZE))
+        models.append(model)
+    face = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)
+    taken: list[list[float]] = [[] for _ in models]
     for _ in range(repeats):
-        for times, (model, face) in zip(taken, loaded, strict=True):
+        for times, model in zip(taken, models, strict=True):
             started = time.perf_counter()
             model(face)
             times.append(time.perf_counter() - started)
-    return [statistics.median(times) for times in taken]
+    return [path.stat().st_size for path in paths], [statistics.median(one) for one in taken]
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ LARGE = 32  # pixels across
 
 # What is noted after each epoch; average precision, on validation, only after some.
 CURVES = ("loss", "epoch", "average_precision")
-# As much more than precision counts when the default confidence is chosen: a face that is not found
-# is not labelled at all, and some boxes that are no annotated face are of faces that nobody marked.
-RECALL_COUNTS = 1.5
+# The default confidence is the lowest of those whose F1 is so near the greatest: on fifty
+# photographs that is no difference, and a face that is not found is not labelled at all.
+F1_TOLERANCE = 0.01
 
 
 class Trainer:
@@ -246,8 +246,7 @@ def calibrate(network: Any, photographs: Sequence[Photograph]) -> tuple[float, f
 
     The scale is that of a logistic regression of boxes being right (Platt, Probabilistic Outputs
     for Support Vector Machines, 1999). The offset puts a confidence of .5, which is the default,
-    to where the F-measure of RECALL_COUNTS is greatest (van Rijsbergen, Information Retrieval,
-    1979): half of all boxes being right would be a bad place to stop looking.
+    to where F1 is all but greatest: half of all boxes being right would be a bad place to stop.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -261,9 +260,8 @@ def calibrate(network: Any, photographs: Sequence[Photograph]) -> tuple[float, f
     if scale <= 0:
         return 1.0, 0.0
     count = np.arange(1, len(found))  # of boxes that are taken, the surest first
-    faces, counts = sum(len(one.faces) for one in photographs), RECALL_COUNTS**2
-    measure = (1 + counts) * np.cumsum(right)[:-1] / (count + counts * faces)
-    best = int(measure.argmax())
+    f1 = 2 * np.cumsum(right)[:-1] / (count + sum(len(one.faces) for one in photographs))
+    best = int(np.flatnonzero(f1 >= f1.max() - F1_TOLERANCE)[-1])
     return scale, -scale * float(logits[best] + logits[best + 1]) / 2
 
 

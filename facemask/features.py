@@ -141,7 +141,7 @@ def compute_features(
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:
-    content = memoryview(np.ascontiguousarray(values)).cast("B")
+    content = memoryview(values.tobytes())
     try:
         while content:  # a raw file takes what it can at a time
             content = content[file.write(content) :]

@@ -302,7 +302,7 @@ def card_text(
     offset: float,
 ) -> str:
     """The card in Markdown. Folders appear by their names: a path would tell of the machine."""
-    from facemask.face_training import RECALL_COUNTS
+    from facemask.face_training import F1_TOLERANCE
     from facemask.training import versions
 
     sources = {"scenes": args.scenes, "dataset": args.dataset, "video": args.video}
@@ -339,7 +339,7 @@ with the settings `{json.dumps(settings)}` and the versions `{json.dumps(version
 - Learnt from {len(portraits)} portraits with {sum(len(one.faces) for one in portraits)} faces,
   whose boxes are YuNet's, brought to the annotators' shape. In some a mask was drawn onto the face.
 - Calibrated on {len(parts["validation"])} other scenes: the logit times {scale:.2f} plus
-  {offset:.2f}. On these, F{RECALL_COUNTS:g} is greatest at a confidence of .5.
+  {offset:.2f}. On these, F1 is within {F1_TOLERANCE:g} of its greatest at a confidence of .5.
 
 The photographs of the following figures were used for neither. Boxes count as found from an IoU of
 .5 on, at confidence .5.

@@ -11,7 +11,14 @@ from facemask.files import PROJECT
 
 SCRIPTS = [
     f"benchmarks/{name}.py"
-    for name in ("bench_video", "bench_image", "bench_archive", "bench_long_run", "label_changes")
+    for name in (
+        "bench_video",
+        "bench_image",
+        "bench_archive",
+        "bench_long_run",
+        "label_changes",
+        "compare_bases",
+    )
 ]
 
 
