@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,24 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
 def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few random layers stand for MobileNetV2 in this process, where it is not the point."""
     monkeypatch.setattr(load_keras().applications, "MobileNetV2", small_train.make_base)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KB; skips the test where this user may not mount one."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if not (sys.platform == "linux" and mount and unmount):
+        pytest.skip("no disk of memory to mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    done = subprocess.run([mount, *options], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"may not mount a small disk: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([unmount, str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

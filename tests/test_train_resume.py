@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,36 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
         for name in ("whole", "killed")
     ]
     assert said[0] == pytest.approx(said[1], abs=1e-3)
+
+
+def test_a_full_disk_leaves_the_last_good_state(
+    drawn: Path,
+    tmp_path: Path,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_base: None,
+    no_twin: None,
+) -> None:
+    model, plot, ballast = small_disk / "m.keras", tmp_path / "p.png", small_disk / "ballast"
+    save = Checkpoint.save
+
+    def save_and_fill(self: Checkpoint, stage: str, state: State) -> None:
+        save(self, stage, state)
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+
+    arguments = [*command(drawn), "--model", str(model), "--plot", str(plot)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_fill)
+        with pytest.raises(FacemaskError, match=r"m\.checkpoint\.npz: can't be written: No space"):
+            train_mask_detector.main(arguments)
+    assert sorted(path.name for path in small_disk.iterdir()) == ["ballast", "m.checkpoint.npz"]
+    ballast.unlink()
+    report = tmp_path / "r.json"
+    assert train_mask_detector.main([*arguments, "--resume", "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["epochs"] == HEAD + FINE
+    assert model.exists()
 
 
 def test_ctrl_c_saves_the_best_model_and_says_so(drawn: Path, tmp_path: Path) -> None:

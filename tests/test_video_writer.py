@@ -1,9 +1,8 @@
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ENOSPC
 from fractions import Fraction
 from pathlib import Path
@@ -432,24 +431,6 @@ def test_where_not_even_a_frame_fits_the_old_file_stays(
     assert (done.stdout, done.stderr) == (f"{path}: can't be written: File too large\n", "")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == [path.name]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KB; skips the test where this user may not mount one."""
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    if not (sys.platform == "linux" and mount and unmount):
-        pytest.skip("no disk of memory to mount")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    done = subprocess.run([mount, *options], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"may not mount a small disk: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run([unmount, str(folder)], check=True)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
