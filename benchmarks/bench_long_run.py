@@ -7,7 +7,6 @@ Ctrl-C does after `--frames` (90,000 is an hour at 25 a second). Memory is what 
 sampled all along; frames a second are counted from the lines of its record.
 """
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +39,7 @@ def main() -> None:
             command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             samples = watched(process, record, args.frames)
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a process in the background may be told to ignore Ctrl-C
             said, _ = process.communicate(timeout=60)
     print(rows(samples, args.parts))
     print(f"\nthreads: {samples[0][3]} at first, {samples[-1][3]} at last")

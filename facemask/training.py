@@ -343,8 +343,9 @@ def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:
 def _noted_interrupts() -> Iterator[list[int]]:
     """Note Ctrl-C and SIGTERM down, for the callback to end the training between two batches.
 
-    Python would raise KeyboardInterrupt wherever it is, where libraries lose it: in what Keras and
-    TensorFlow call while they tidy up, say. The second one is raised at once all the same.
+    Python would raise KeyboardInterrupt wherever it is: in what TensorFlow calls, whose errors hide
+    it, or in the middle of a checkpoint. The second one is raised at once all the same. A process
+    that was told to ignore Ctrl-C, as one in the background is, goes on ignoring it.
     """
     noted: list[int] = []
 
@@ -356,7 +357,12 @@ def _noted_interrupts() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():  # signals are not for it
         yield noted
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    obeyed = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, note) for number in obeyed}
     try:
         yield noted
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,11 @@ def refusal(
     assert (end.value.code, output.out) == (2, "")
     assert output.err.count("\n") == 1
     return output.err
+
+
+def obey_ctrl_c() -> None:
+    """For Popen's preexec_fn: in the background of a shell, a process ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_order(output: str, *messages: str) -> bool:

@@ -26,7 +26,7 @@ from facemask.dask_engine import Cluster, open_cluster
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
-from .conftest import FakeDetector, refusal
+from .conftest import FakeDetector, obey_ctrl_c, refusal
 
 SETTINGS = Settings("model", "face", "ssd")
 
@@ -421,6 +421,7 @@ def test_interrupted_gone_on_with_and_a_worker_killed(
                 "--workers", "2", "--part-size", "2", "--parts", "parts",
             ],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=obey_ctrl_c,
         )  # fmt: skip
         return running
 

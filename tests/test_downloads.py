@@ -24,6 +24,8 @@ import pytest
 from facemask import downloads, files
 from facemask.errors import FacemaskError
 
+from .conftest import obey_ctrl_c
+
 CONTENT = b"not the weights of any network " * 10
 PACKED = gzip.compress(CONTENT)
 PHOTOS = {
@@ -748,8 +750,7 @@ def test_interrupt_leaves_nothing(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background of a shell, SIGINT would be ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=obey_ctrl_c,
     )
     wait_until(lambda: any(".part" in name for name in tree(folder)) and server.requests != [])
     time.sleep(0.5)  # till it waits for more bytes; tqdm, cut short in the making, would complain

@@ -20,7 +20,7 @@ from facemask.export import Quantization, export_tflite
 from facemask.files import PROJECT
 from facemask.images import model_input, read_image
 
-from .conftest import FakeDetector, in_order, refusal
+from .conftest import FakeDetector, in_order, obey_ctrl_c, refusal
 from .test_classifier import twin_facts
 
 
@@ -420,7 +420,7 @@ def test_ctrl_c_ends_a_real_run_at_once_and_keeps_what_was_found(
             "--face", assets / "face_detector", "--model", trained_model,
             "--json", tmp_path / "found.json", "--no-display",
         ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_ctrl_c,
     )  # fmt: skip
     assert running.stdout is not None
     for line in running.stdout:

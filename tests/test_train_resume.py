@@ -21,7 +21,7 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.sample_dataset import write_sample_dataset
 
-from .conftest import refusal
+from .conftest import obey_ctrl_c, refusal
 
 HEAD, FINE = 4, 3  # epochs
 
@@ -51,7 +51,7 @@ def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, str(PROJECT / "tests" / "small_train.py"), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, preexec_fn=obey_ctrl_c,
     )  # fmt: skip
     while not (folder / "mask_detector.checkpoint.npz").exists() and process.poll() is None:
         time.sleep(0.01)

@@ -19,7 +19,7 @@ from facemask.images import read_image, write_image
 from facemask.sources import FileSource, Source
 from facemask.video_writer import CODECS
 
-from .conftest import FakeDetector, in_order, refusal
+from .conftest import FakeDetector, in_order, obey_ctrl_c, refusal
 from .test_sources import write_video
 
 
@@ -439,7 +439,7 @@ def test_a_signal_leaves_a_playable_file(
             "--output", tmp_path / "out.mp4", "--json", tmp_path / "found.jsonl",
             "--face", assets / "face_detector", "--model", trained_model,
         ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_ctrl_c,
     )  # fmt: skip
     record = tmp_path / "found.jsonl"
     while running.poll() is None and not (record.exists() and record.read_text().count("\n") > 20):
