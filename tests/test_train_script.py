@@ -140,7 +140,7 @@ def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> Non
         "mask_detector.tflite",
         "plot.png",
     ]
-    assert read_image(tmp_path / "plot.png").shape[1] == 1200
+    assert read_image(tmp_path / "plot.png").shape[1] == 1800
 
     found = facts.read(tmp_path / "mask_detector.keras")
     assert found is not None
