@@ -298,6 +298,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.weights not in ("imagenet", "none"):
         args.weights = str(find(args.weights))
     bases.check_weights(args.weights, args.base)
+    if args.tensorboard:
+        training.check_tensorboard()
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)
     margin = 0.0 if args.classic else args.margin

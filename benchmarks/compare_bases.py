@@ -11,6 +11,7 @@ it knows from a thousand photographs, which says little of how good it can be.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def trained(base: str, weights: str, args: argparse.Namespace, folder: Path) -> 
 
 def measured(folder: Path, repeats: int) -> tuple[list[int], list[float]]:
     """Bytes of each base's model, and the median seconds that one face takes."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
 
     from facemask import training

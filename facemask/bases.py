@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def load_base(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -
         if _is_archive(weights):
             values = _base_of(weights).get_weights()
         else:
-            full = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
+            with warnings.catch_warnings():
+                # Else Keras would leave layers random that it does not find in the file.
+                warnings.filterwarnings("error", message="Skipping nested container")
+                full = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
             if size == SIZE:
                 return full
             values = full.get_weights()

@@ -69,5 +69,7 @@ def beside(path: Path) -> Path:
 
     A long name is cut, so that whatever name the file system takes, it takes this one too.
     """
-    writer = f"{os.getpid()}-{threading.get_native_id()}"  # two may be writing the same file
+    writer = f"{os.getpid()}"
+    if threading.current_thread() is not threading.main_thread():
+        writer += f"-{threading.get_native_id()}"  # several may be writing the same file
     return path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")

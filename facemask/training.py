@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,14 @@ def _layers(model: Any) -> list[Any]:
         for layer in model.layers
         for one in ([*_layers(layer), layer] if isinstance(layer, keras.Model) else [layer])
     ]
+
+
+def check_tensorboard() -> None:
+    """Raise FacemaskError where curves can't be written for TensorBoard, which is not installed."""
+    if find_spec("tensorboard") is None:
+        raise FacemaskError(
+            "tensorboard: not installed, and --tensorboard needs it; `pip install tensorboard`"
+        )
 
 
 def _boards(folder: Path | None, stage: str) -> list[Any]:

@@ -1,10 +1,11 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, check_writable, find, replacing
+from facemask.files import PROJECT, beside, check_writable, find, replacing
 
 
 def test_find_prefers_the_working_folder_then_looks_beside_the_scripts(
@@ -74,3 +75,11 @@ def test_check_writable_refuses_a_folder_and_a_folder_that_is_a_file(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(FacemaskError, match="can't be written"):
         check_writable(tmp_path / "file" / "out.png")
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(beside, tmp_path / "x.npy").result()
+    assert other != beside(tmp_path / "x.npy")
+    assert other.name.startswith(".x.")
+    assert other.suffix == ".npy"

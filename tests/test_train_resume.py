@@ -209,6 +209,16 @@ def test_wrong_arguments_are_one_line(
     assert reason in refusal(train_mask_detector.main, ["-d", "x", *arguments], capsys)
 
 
+def test_tensorboard_that_is_not_installed_is_one_line(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FacemaskError, match="pip install tensorboard"):
+        train_mask_detector.main(command(drawn, "--tensorboard", "logs"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_address_nobody_answers_at_is_one_line(drawn: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
         addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in (one, other)]
