@@ -332,6 +332,10 @@ def main(argv: list[str] | None = None) -> int:
                 info(f"{progress_file}: not there, so that the training begins anew")
             checkpoint.stages = json.loads(group.told(json.dumps(checkpoint.stages)))
 
+        if group.size == 1 and (gpus := training.gpu_count()) > 1:
+            info(
+                f"one of {gpus} GPUs is used; `python -m facemask.workers` runs this on all of them"
+            )
         info("compiling model...")
         training.make_repeatable(args.seed)
         model = training.build_model(len(images.class_names), args.weights, size, base=args.base)

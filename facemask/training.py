@@ -179,6 +179,14 @@ def try_step(model: Any, training: Any) -> float:
     return time.perf_counter() - started
 
 
+def gpu_count() -> int:
+    """How many GPUs TensorFlow could use."""
+    load_keras()
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
+
+
 def gains_from_float16() -> bool:
     """Whether there is a GPU that calculates in float16 faster (compute capability 7 and more)."""
     load_keras()
