@@ -101,12 +101,20 @@ def run_workers(command: Sequence[str], count: int, gpus: Sequence[str] = ()) ->
                 process.wait()
         if failed is None:
             return 0
-        # Worker 0 has said already what it met, be it the end of this one.
+        # Worker 0 has said already what it met, be it the end of this one; if it could. Of one that
+        # was killed the others tell.
         if running[0].returncode <= 0:
-            errors[failed].seek(0)
-            sys.stderr.write(errors[failed].read().decode(errors="replace"))
+            said = [_text(file) for file in errors]
+            lines = [line for text in (said[failed], *said) for line in text.splitlines()]
+            told = [line for line in lines if line.startswith("[ERROR]")]
+            sys.stderr.write(f"{told[0]}\n" if told else said[failed])
         status = running[failed].returncode
         return status if status > 0 else 128 - status  # as a shell says it of a signal
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _wait(running: Sequence[subprocess.Popen[bytes]]) -> int | None:

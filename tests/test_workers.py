@@ -10,14 +10,17 @@ from facemask.errors import FacemaskError
 from .conftest import refusal
 
 WORKER = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 place = json.loads(os.environ["TF_CONFIG"])
 number = place["task"]["index"]
 said = {"place": place, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "arguments": sys.argv[1:]}
 Path(f"{number}.json").write_text(json.dumps(said))
 print("said by", number, flush=True)
+if str(number) == os.environ.get("KILLED"):
+    os.kill(os.getpid(), signal.SIGKILL)
 if str(number) == os.environ.get("FAILING"):
+    time.sleep(0.5)
     sys.exit("[ERROR] out of paper")
 time.sleep(float(os.environ.get("SECONDS", "0")))
 Path(f"{number}.ended").touch()
@@ -61,6 +64,17 @@ def test_when_a_worker_fails_its_errors_are_shown_and_the_others_ended(
     assert workers.main(["--count", "2", str(script)]) == 1
     assert capfd.readouterr().err == "[ERROR] out of paper\n"
     assert not Path("0.ended").exists()
+
+
+def test_of_a_worker_that_was_killed_the_others_tell(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers, "visible_gpus", list)
+    monkeypatch.setattr(workers, "_PATIENCE", 5.0)
+    monkeypatch.setenv("KILLED", "0")
+    monkeypatch.setenv("FAILING", "1")
+    assert workers.main(["--count", "2", str(script)]) == 128 + 9
+    assert capfd.readouterr().err == "[ERROR] out of paper\n"
 
 
 def test_without_gpus_the_number_of_workers_has_to_be_said(
