@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from facemask.console import (
     ArgumentParser,
     add_detection_arguments,
-    address,
     error,
     file_with_suffix,
     info,
@@ -30,6 +29,7 @@ from facemask.console import (
 )
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
+from facemask.rendezvous import parse_address
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,10 +96,19 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--engine-address",
-        type=address,
+        type=scheduler_address,
         metavar="HOST:PORT",
         help="scheduler of a running cluster, whose workers to use instead",
     )
+
+
+def scheduler_address(text: str) -> str:
+    """Argument type: HOST:PORT, with tcp:// or tls:// before it or not."""
+    try:
+        parse_address(text.removeprefix("tcp://").removeprefix("tls://"))
+    except FacemaskError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from problem
+    return text
 
 
 def check_engine_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/compare_bases.py --train mobilenet_v2=imagenet vgg16=none
 
-Size and time are those of the .tflite model at the default input size, one face at a time on one
+Size and time are those of the .tflite model, one face at a time on one
 thread, all models in turn; they do not depend on what a model has learnt. `--train` trains bases
 with train_mask_detector.py on the classic photographs: with ImageNet's weights, which must be where
 Keras looks for them (KERAS_HOME) or within its reach, or with none. Then a network learns all that
@@ -23,8 +23,6 @@ from measure import ASSETS, leave_without, machine, run, table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.bases import BASES
 
-SIZE = 128  # the training script's default
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The bases: size, speed and accuracy.")
@@ -35,6 +33,7 @@ def main() -> None:
         help="bases to train, with imagenet or none (mobilenet_v2=imagenet)",
     )  # fmt: skip
     add("--options", default="", help="more options of the training of those with none")
+    add("--size", type=int, default=128, help="pixels across, of the model that is timed (128)")
     add("--repeats", type=int, default=50, metavar="N", help="calls of each model (50)")
     args = parser.parse_args()
     leave_without(args.assets)
@@ -45,7 +44,7 @@ def main() -> None:
             base, weights = text.split("=")
             accuracy[base] = trained(base, weights, args, Path(folder))
             print(f"{text}: {', '.join(accuracy[base])}", flush=True)
-        sizes, times = measured(Path(folder), args.repeats)
+        sizes, times = measured(Path(folder), args.size, args.repeats)
     rows = [
         [BASES[base].title, f"{size / 1e6:.1f}", f"{taken * 1000:.1f}", *accuracy[base]]
         for base, size, taken in zip(BASES, sizes, times, strict=True)
@@ -71,7 +70,7 @@ def trained(base: str, weights: str, args: argparse.Namespace, folder: Path) -> 
     ]
 
 
-def measured(folder: Path, repeats: int) -> tuple[list[int], list[float]]:
+def measured(folder: Path, size: int, repeats: int) -> tuple[list[int], list[float]]:
     """Bytes of each base's model, and the median seconds that one face takes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
@@ -84,12 +83,12 @@ def measured(folder: Path, repeats: int) -> tuple[list[int], list[float]]:
     paths, models = [], []
     for base in BASES:
         paths.append(folder / f"{base}.tflite")
-        network = training.build_model(2, "none", (SIZE, SIZE), base=base)
-        export_tflite(paths[-1], network, ModelFacts(input_size=(SIZE, SIZE)))
+        network = training.build_model(2, "none", (size, size), base=base)
+        export_tflite(paths[-1], network, ModelFacts(input_size=(size, size)))
         model = LiteRTModel.load(paths[-1], threads=1)
-        model.prepare((SIZE, SIZE))
+        model.prepare((size, size))
         models.append(model)
-    face = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)
+    face = np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
     taken: list[list[float]] = [[] for _ in models]
     for _ in range(repeats):
         for times, model in zip(taken, models, strict=True):

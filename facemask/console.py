@@ -91,15 +91,6 @@ def file_with_suffix(*suffixes: str) -> Callable[[str], Path]:
     return parse
 
 
-def address(text: str) -> str:
-    """Argument type: HOST:PORT, with tcp:// or tls:// before it or not."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("tcp://").removeprefix("tls://")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16 or set(host) & set("/@ "):
-        raise argparse.ArgumentTypeError(f"expected HOST:PORT, found {text!r}")
-    return text
-
-
 def _number(text: str) -> float:
     try:
         return float(text)

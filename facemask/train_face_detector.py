@@ -204,6 +204,8 @@ def train(args: argparse.Namespace, parts: "dict[str, list[Photograph]]") -> int
     trainer.finish()
     if args.blend:
         trainer.blend(start, args.blend)
+    found = face_training.average_precision(trainer.network, parts["validation"])
+    info(f"average precision on validation, in the end, {found:.3f}")
 
     info("calibrating confidences...")
     scale, offset = face_training.calibrate(trainer.network, parts["validation"])

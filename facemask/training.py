@@ -200,7 +200,7 @@ def gains_from_float16() -> bool:
 @contextmanager
 def _float16(model: Any) -> Iterator[None]:
     """Let a model calculate in float16, but for its last layer, whose probabilities need more."""
-    layers = _layers(model)[:-1]
+    *layers, _ = cluster.leaves(model)
     for layer in layers:
         layer.dtype_policy = "mixed_float16"
     try:
@@ -210,16 +210,6 @@ def _float16(model: Any) -> Iterator[None]:
             layer.dtype_policy = "float32"
         for name in ("train_function", "test_function", "predict_function"):
             setattr(model, name, None)  # they were traced in float16
-
-
-def _layers(model: Any) -> list[Any]:
-    """The layers of a model and of the models in it, in order."""
-    keras = load_keras()
-    return [
-        one
-        for layer in model.layers
-        for one in ([*_layers(layer), layer] if isinstance(layer, keras.Model) else [layer])
-    ]
 
 
 def check_tensorboard() -> None:

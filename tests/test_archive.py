@@ -278,7 +278,7 @@ def test_a_store_that_cannot_be_opened_is_one_line(photos: Path, url: str) -> No
         ("--engine dask --parts p --output out", "argument --output: not with --engine dask"),
         ("--engine dask --parts p --workers 0", "expected a whole number"),
         ("--engine dask --parts p --part-size 0", "expected a whole number"),
-        ("--engine dask --parts p --engine-address here", "expected HOST:PORT, found 'here'"),
+        ("--engine dask --parts p --engine-address here", "here: expected HOST:PORT"),
         ("--engine dask --parts p --engine-address a:99999", "expected HOST:PORT"),
         ("--engine dask --parts p --workers 2 --engine-address a:1", "not with --engine-address"),
     ],

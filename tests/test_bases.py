@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,16 @@ def test_a_trained_model_lends_its_base(tmp_path: Path) -> None:
     with pytest.raises(FacemaskError, match="not weights of VGG-16") as problem:
         bases.load_base(str(path), (32, 32), "vgg16")
     assert "\n" not in str(problem.value)
+
+
+def test_weights_that_fit_in_part_are_refused(
+    mobilenet_weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras only warns, and would leave the other layers random."""
+
+    def make(**_: object) -> None:
+        warnings.warn("Skipping nested container at 'layers/x': no match", stacklevel=1)
+
+    monkeypatch.setattr(load_keras().applications, "MobileNetV2", make)
+    with pytest.raises(FacemaskError, match=r"not weights of MobileNetV2 .*Skipping nested"):
+        bases.load_base(mobilenet_weights)

@@ -21,9 +21,10 @@ def test_a_cached_image_is_the_decoded_one_and_needs_its_file_no_more(tmp_path: 
     cached = batches(images, everything, (8, 8), 6, augmentation="face", seed=1, read=cache.read)[0]
     for one, other in zip(plain, cached, strict=True):
         assert np.array_equal(one, other)
+    decoded = read_uncached(images, 0)
     for path in images.paths:
         path.unlink()
-    assert np.array_equal(ImageCache(tmp_path / "cache").read(images, 0), cache.read(images, 0))
+    assert np.array_equal(ImageCache(tmp_path / "cache").read(images, 0), decoded)
     with pytest.raises(FacemaskError, match="no such image"):
         read_uncached(images, 0)
 

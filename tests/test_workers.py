@@ -54,27 +54,27 @@ def test_each_worker_has_its_place_and_gpu(
     assert places == [(addresses, 0), (addresses, 1)]
 
 
+@pytest.mark.parametrize(
+    ("killed", "seconds", "status"),
+    [("", "20", 1), ("0", "0", 128 + 9)],
+    ids=["one fails, the other goes on", "worker 0 is killed, of which the other tells"],
+)
 def test_when_a_worker_fails_its_errors_are_shown_and_the_others_ended(
-    script: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    script: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    killed: str,
+    seconds: str,
+    status: int,
 ) -> None:
     monkeypatch.setattr(workers, "visible_gpus", list)
-    monkeypatch.setattr(workers, "_PATIENCE", 0.5)
+    monkeypatch.setattr(workers, "_PATIENCE", 1.5)
     monkeypatch.setenv("FAILING", "1")
-    monkeypatch.setenv("SECONDS", "20")
-    assert workers.main(["--count", "2", str(script)]) == 1
+    monkeypatch.setenv("KILLED", killed)
+    monkeypatch.setenv("SECONDS", seconds)
+    assert workers.main(["--count", "2", str(script)]) == status
     assert capfd.readouterr().err == "[ERROR] out of paper\n"
     assert not Path("0.ended").exists()
-
-
-def test_of_a_worker_that_was_killed_the_others_tell(
-    script: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(workers, "visible_gpus", list)
-    monkeypatch.setattr(workers, "_PATIENCE", 5.0)
-    monkeypatch.setenv("KILLED", "0")
-    monkeypatch.setenv("FAILING", "1")
-    assert workers.main(["--count", "2", str(script)]) == 128 + 9
-    assert capfd.readouterr().err == "[ERROR] out of paper\n"
 
 
 def test_without_gpus_the_number_of_workers_has_to_be_said(
