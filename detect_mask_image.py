@@ -17,25 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemask.console import (
-    ArgumentParser,
-    add_detection_arguments,
-    error,
-    file_with_suffix,
-    info,
-    run,
-    warn,
-    whole_number,
-)
+from facemask.console import error, info, run, warn
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
-from facemask.rendezvous import parse_address
+from facemask.options import (
+    ArgumentParser,
+    add_detection_arguments,
+    file_with_suffix,
+    parse_address,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facemask.inputs import ImageJob
-    from facemask.networks import Networks
+    from facemask.batch.inputs import ImageJob
+    from facemask.detect.pool import Networks
     from facemask.timings import Timings
 
 WINDOW = "Output"
@@ -132,11 +129,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.engine != "local":
         return label_archive(args)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from facemask import display, inputs, results
-    from facemask.ahead import in_order
-    from facemask.classifier import check_model_file
-    from facemask.detectors import prepare
-    from facemask.networks import Networks, side_by_side
+    from facemask.batch import inputs
+    from facemask.detect.classifier import check_model_file
+    from facemask.detect.pool import Networks
+    from facemask.detect.registry import ensure_weights
+    from facemask.output import display, records
+    from facemask.threads import in_order, one_thread_per_image
     from facemask.timings import NO_TIMINGS, Timings
 
     face, model = find(args.face), find(args.model)
@@ -156,18 +154,18 @@ def main(argv: list[str] | None = None) -> int:
     outputs = {job.output.parent: job.output for job in jobs if job.output}
     check_writable(*outputs.values(), *(file for file in (args.json, args.csv) if file))
     check_model_file(model)
-    detector = prepare(args.detector, face, info)
+    detector = ensure_weights(args.detector, face, info)
 
     timings = Timings() if args.timings else NO_TIMINGS
-    networks = Networks(face, model, info, detector, args.tiles, many=len(jobs) > MANY)
+    networks = Networks(face, model, info, detector, args.tiles, bulk=len(jobs) > MANY)
     failed = number = 0
     try:
         with ExitStack() as stack:
             # Files of records are finished last, and also by Ctrl-C: what was found is kept.
-            files = [stack.enter_context(results.JSONList(args.json))] if args.json else []
-            files += [stack.enter_context(results.CSVTable(args.csv))] if args.csv else []
+            files = [stack.enter_context(records.JSONList(args.json))] if args.json else []
+            files += [stack.enter_context(records.CSVTable(args.csv))] if args.csv else []
             # A window is shown image by image; otherwise images are worked on side by side.
-            workers = stack.enter_context(side_by_side(wanted=len(jobs) > 1 and not show))
+            workers = stack.enter_context(one_thread_per_image(wanted=len(jobs) > 1 and not show))
             label = partial(label_image, networks=networks, args=args, show=show, timings=timings)
             labelled = stack.enter_context(closing(in_order(label, jobs, workers, workers + 2)))
             for one in with_progress(labelled, len(jobs)):
@@ -214,10 +212,11 @@ def label_image(
 
     The networks are loaded only once there is an image to show them.
     """
-    from facemask.drawing import draw_detections, label_text
+    from facemask.detect.pipeline import detect_masks
     from facemask.images import read_image, write_image
-    from facemask.pipeline import detect_masks
-    from facemask.results import error_record, image_record
+    from facemask.output.drawing import draw_detections
+    from facemask.output.labels import label_text
+    from facemask.output.records import error_record, image_record
 
     try:
         with timings.stage("read"):
@@ -226,7 +225,7 @@ def label_image(
         return Labelled(job, error_record(job.name, str(problem)), problem=str(problem))
     if networks.load():
         info("computing face detections...")
-    with networks.borrowed() as pair:
+    with networks.acquire() as pair:
         detections = detect_masks(image, *pair, args.confidence, args.uncertain, timings)
     if job.output or show:
         with timings.stage("draw"):
@@ -246,10 +245,10 @@ def label_archive(args: argparse.Namespace) -> int:
     """Label the images with several worker processes, which write what they find in parts."""
     from tqdm import tqdm
 
-    from facemask.archive import Run, Settings, find_items
-    from facemask.classifier import check_model_file, prefer_twin
-    from facemask.dask_engine import open_cluster
-    from facemask.detectors import prepare
+    from facemask.batch.archive import Run, Settings, find_items
+    from facemask.batch.dask_engine import open_cluster
+    from facemask.detect.classifier import check_model_file, prefer_tflite
+    from facemask.detect.registry import ensure_weights
 
     face, model = find(args.face), find(args.model)
     items, passed_over = find_items(args.image)
@@ -257,8 +256,8 @@ def label_archive(args: argparse.Namespace) -> int:
         more = f" and {len(passed_over) - MANY} more" if len(passed_over) > MANY else ""
         info(f"passed over files that are no images: {', '.join(passed_over[:MANY])}{more}")
     check_model_file(model)
-    detector = prepare(args.detector, face, info)
-    model = prefer_twin(model, info)
+    detector = ensure_weights(args.detector, face, info)
+    model = prefer_tflite(model, info)
     settings = Settings(
         str(model), str(face), detector, args.tiles, args.confidence, args.uncertain
     )

@@ -13,24 +13,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facemask.console import (
+from facemask.console import info, run, warn
+from facemask.errors import FacemaskError
+from facemask.files import check_writable, find
+from facemask.options import (
     ArgumentParser,
     add_detection_arguments,
     file_with_suffix,
-    info,
     number_above,
-    run,
-    warn,
     whole_number,
 )
-from facemask.errors import FacemaskError
-from facemask.files import check_writable, find
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from facemask.followed import Followed
-    from facemask.pipeline import MaskDetection
+    from facemask.detect.types import MaskDetection
+    from facemask.video.track_log import Followed
 
     TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
 
@@ -131,7 +129,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def command(text: str) -> list[str]:
     """Argument type: a program and its arguments."""
-    from facemask.alerts import split_command  # which takes OpenCV, for which --help need not wait
+    from facemask.video.alerts import (
+        split_command,  # which takes OpenCV, for which --help need not wait
+    )
 
     return split_command(text)
 
@@ -141,19 +141,19 @@ def main(argv: list[str] | None = None) -> int:
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from imutils.video import FPS
 
-    from facemask import display
-    from facemask.ahead import in_order, read_ahead
-    from facemask.alerts import Alerts
-    from facemask.classifier import check_model_file
-    from facemask.detectors import prepare
-    from facemask.drawing import draw_detections
-    from facemask.followed import Followed
-    from facemask.networks import Networks, side_by_side
-    from facemask.pipeline import detect_masks
-    from facemask.results import JSONLines, frame_record
-    from facemask.sources import open_source
+    from facemask.detect.classifier import check_model_file
+    from facemask.detect.pipeline import detect_masks
+    from facemask.detect.pool import Networks
+    from facemask.detect.registry import ensure_weights
+    from facemask.output import display
+    from facemask.output.drawing import draw_detections
+    from facemask.output.records import JSONLines, frame_record
+    from facemask.threads import in_order, one_thread_per_image, read_ahead
     from facemask.timings import NO_TIMINGS, Timings
-    from facemask.video_writer import VideoWriter
+    from facemask.video.alerts import Alerts
+    from facemask.video.sources import open_source
+    from facemask.video.track_log import Followed
+    from facemask.video.writer import VideoWriter
 
     face, model = find(args.face), find(args.model)
     if args.output and args.output.resolve() == find(args.source).resolve():
@@ -163,11 +163,11 @@ def main(argv: list[str] | None = None) -> int:
     with ExitStack() as stack:
         enter = stack.enter_context
         source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
-        detector = prepare(args.detector, face, info)
+        detector = ensure_weights(args.detector, face, info)
         show = not args.no_display and display.can_show_windows()
         if not (show or args.no_display):
             warn("no display to open a window on; Ctrl-C ends the run")
-        networks = Networks(face, model, info, detector, args.tiles, many=True)
+        networks = Networks(face, model, info, detector, args.tiles, bulk=True)
         networks.load()
 
         info("starting video stream...")
@@ -182,14 +182,14 @@ def main(argv: list[str] | None = None) -> int:
 
         def label(frame: "TimedFrame") -> "tuple[TimedFrame, list[MaskDetection]]":
             """Find and label the faces of a frame; several threads may do that at once."""
-            with networks.borrowed() as pair:
+            with networks.acquire() as pair:
                 return frame, detect_masks(
                     frame[1], *pair, args.confidence, args.uncertain, timings
                 )
 
         # Of a file, the frames to come are read and labelled while one is written and shown. What
         # a camera sees is labelled at once, and shown before the next frame is taken.
-        workers = enter(side_by_side(wanted=not source.live))
+        workers = enter(one_thread_per_image(wanted=not source.live))
         frames = timings.taking("read", source.frames())
         if workers > 1:
             frames = enter(closing(read_ahead(frames, READ_AHEAD)))
@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 to_the_end = True
         fps.stop()
-    if to_the_end and source.cut_short(number):
+    if to_the_end and source.truncated(number):
         warn(
             f"{source.name}: ended after {number} of the {source.frame_count} frames it should have"
         )
@@ -244,8 +244,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def show_frame(frame: "np.ndarray", followed: "Followed | None") -> bool:
     """Show a frame and do what its viewer asks by a key; whether to go on."""
-    from facemask import display
-    from facemask.drawing import draw_status
+    from facemask.output import display
+    from facemask.output.drawing import draw_status
 
     shown = frame
     if followed:

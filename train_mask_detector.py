@@ -16,26 +16,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemask.bases import BASES
-from facemask.console import (
-    ArgumentParser,
-    add_detector_arguments,
-    file_with_suffix,
-    info,
-    number_above,
-    run,
-    warn,
-    whole_number,
-)
+from facemask.console import info, run, warn
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, check_writable, find
-from facemask.rendezvous import check_addresses
+from facemask.options import (
+    ArgumentParser,
+    add_detector_arguments,
+    check_addresses,
+    file_with_suffix,
+    number_above,
+    whole_number,
+)
+from facemask.train.backbones import BACKBONES
 
 if TYPE_CHECKING:
-    from facemask.checkpoints import Checkpoint, Curves
-    from facemask.cluster import Cluster
-    from facemask.dataset import LabelledImages
-    from facemask.splits import Split
+    from facemask.data.dataset import LabelledImages
+    from facemask.data.splits import Split
+    from facemask.train.checkpoint import Checkpoint, History
+    from facemask.train.cluster import Cluster
 
 # Everything to turn. The networks are in facemask/bases.py, the head in facemask/training.py, what
 # changes the images while training in facemask/augmentation.py.
@@ -129,10 +127,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--base",
-        choices=tuple(BASES),
+        choices=tuple(BACKBONES),
         default=BASE,
         metavar="BASE",
-        help=f"network under the head: {', '.join(BASES)} (%(default)s)",
+        help=f"network under the head: {', '.join(BACKBONES)} (%(default)s)",
     )
     add(
         "--classic",
@@ -277,14 +275,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from facemask import bases, cluster, splits, training, training_report
-    from facemask.checkpoints import Checkpoint, checkpoint_path
-    from facemask.evaluation import classification
-    from facemask.export import export_tflite
-    from facemask.facts import ModelFacts, weights_digest
-    from facemask.image_cache import ImageCache, read_uncached
-    from facemask.sample_dataset import is_sample_dataset
-    from facemask.stream import batches, each_input
+    from facemask.data import splits
+    from facemask.data.batches import batches, each_input
+    from facemask.data.image_cache import ImageCache, read_uncached
+    from facemask.detect.metadata import ModelMetadata, weights_digest
+    from facemask.evaluate.metrics import classification
+    from facemask.sample_dataset.writer import is_sample_dataset
+    from facemask.train import backbones, calibrate, cluster, report
+    from facemask.train import fit as fit_module
+    from facemask.train import model as model_module
+    from facemask.train.checkpoint import Checkpoint, checkpoint_path
+    from facemask.train.export import export_tflite
 
     split_file, twin = splits.split_path(args.model), args.model.with_suffix(".tflite")
     progress_file = checkpoint_path(args.model)
@@ -297,9 +298,9 @@ def main(argv: list[str] | None = None) -> int:
         check_writable(args.model, args.plot, split_file, twin, progress_file, *reports)
     if args.weights not in ("imagenet", "none"):
         args.weights = str(find(args.weights))
-    bases.check_weights(args.weights, args.base)
+    backbones.check_weights(args.weights, args.base)
     if args.tensorboard:
-        training.check_tensorboard()
+        fit_module.check_tensorboard()
     folders = [find(folder) for folder in args.dataset]
     drawn = any(is_sample_dataset(folder) for folder in folders)
     margin = 0.0 if args.classic else args.margin
@@ -332,18 +333,22 @@ def main(argv: list[str] | None = None) -> int:
                 info(f"{progress_file}: not there, so that the training begins anew")
             checkpoint.stages = json.loads(group.told(json.dumps(checkpoint.stages)))
 
-        if group.size == 1 and (gpus := training.gpu_count()) > 1:
+        if group.size == 1 and (gpus := fit_module.gpu_count()) > 1:
             info(
                 f"one of {gpus} GPUs is used; `python -m facemask.workers` runs this on all of them"
             )
         info("compiling model...")
-        training.make_repeatable(args.seed)
-        model = training.build_model(len(images.class_names), args.weights, size, base=args.base)
+        model_module.set_seed(args.seed)
+        model = model_module.build_model(
+            len(images.class_names), args.weights, size, base=args.base
+        )
         stream = partial(
             batches, images, size=size, batch_size=args.batch_size, margin=margin, read=read
         )
         if args.dry_run:
-            seconds = training.try_step(model, stream(split.train, augmentation=augmentation(args)))
+            seconds = fit_module.train_one_batch(
+                model, stream(split.train, augmentation=augmentation(args))
+            )
             info(f"dry run: a batch of {args.batch_size} took {seconds:.1f} s; nothing was written")
             warn_of_skipped(images)
             return 0
@@ -357,17 +362,17 @@ def main(argv: list[str] | None = None) -> int:
         if not args.classic:
             info("calibrating probabilities...")
             labels = images.labels[split.validation]
-            temperature = training.calibrate(fitted.network, fitted.validation, labels)
+            temperature = calibrate.calibrate(fitted.network, fitted.validation, labels)
 
         info("evaluating network...")
-        probabilities = training.predict(fitted.network, fitted.test)
+        probabilities = calibrate.predict(fitted.network, fitted.test)
         labels = images.labels[split.test]
-        print(training.report(labels, probabilities.argmax(axis=1), images.class_names))
+        print(calibrate.report(labels, probabilities.argmax(axis=1), images.class_names))
         names = [images.class_names[label] for label in labels]
         figures = classification(names, probabilities, images.class_names)
 
         info("saving mask detector model...")
-        facts = ModelFacts(
+        facts = ModelMetadata(
             class_names=images.class_names,
             input_size=size,
             margin=margin,
@@ -381,17 +386,17 @@ def main(argv: list[str] | None = None) -> int:
                 "test_accuracy": round(figures.accuracy, 4),
                 "test_balanced_accuracy": round(figures.balanced_accuracy, 4),
                 "test_calibration_error": round(figures.calibration_error, 4),
-                "versions": training.versions(),
+                "versions": model_module.versions(),
             },
         )
-        training.save_model(args.model, model, facts)
+        model_module.save_model(args.model, model, facts)
         facts = replace(facts, twin_of=weights_digest(args.model))
         some = split.train[:: -(-len(split.train) // CALIBRATION_IMAGES)]
         export_tflite(twin, model, facts, args.quantize, each_input(stream(some)))
     splits.write_split(split_file, images, split, args.split, args.seed)
-    training_report.plot_history(args.plot, fitted.curves, fitted.kept, figures)
+    report.plot_history(args.plot, fitted.curves, fitted.kept, figures)
     if args.report:
-        training_report.write_report(
+        report.write_report(
             args.report, args.model.name, facts.training, fitted.curves, fitted.kept, figures,
             images.skipped, fitted.interrupted,
         )  # fmt: skip
@@ -424,7 +429,7 @@ def augmentation(args: argparse.Namespace) -> str:
 class Fitted:
     """What became of a training."""
 
-    curves: "Curves"  # of the head, and then of fine-tuning
+    curves: "History"  # of the head, and then of fine-tuning
     kept: int  # the epoch among them, from 0 on, whose weights the model has
     interrupted: bool
     network: Any  # to be asked: the model or, where only the head was trained, that
@@ -444,9 +449,10 @@ def fit(
     """Train the head and, where asked for, all of the network, or go on doing so."""
     from tqdm import tqdm
 
-    from facemask import training
-    from facemask.dataset import balanced_weights
-    from facemask.features import cached_head
+    from facemask.data.dataset import balanced_weights
+    from facemask.train import fit as fit_module
+    from facemask.train import model as model_module
+    from facemask.train.feature_cache import cached_head
 
     weights = None if args.classic else balanced_weights(images, split.train)
     augmented = partial(stream, split.train, augmentation=augmentation(args), weights=weights)
@@ -454,9 +460,13 @@ def fit(
     # Where the base learns with the head, for want of weights, nothing of it can be computed ahead;
     # and several workers share the batches of images.
     ahead = args.feature_cache and not args.classic and args.weights != "none" and group.size == 1
-    mixed = training.gains_from_float16() if args.mixed_precision is None else args.mixed_precision
+    mixed = (
+        fit_module.supports_mixed_precision()
+        if args.mixed_precision is None
+        else args.mixed_precision
+    )
     train = partial(
-        training.train,
+        fit_module.train,
         early_stopping=args.early_stopping,
         checkpoint=checkpoint,
         mixed=mixed and group.size == 1,
@@ -486,12 +496,12 @@ def fit(
             curves = train(
                 *learns, stage=head, epochs=args.epochs, learning_rate=args.learning_rate
             )
-        except training.Interrupted as stopped:
+        except fit_module.Interrupted as stopped:
             curves, interrupted = stopped.curves, True
-    kept = training.kept_epoch(curves, best=args.early_stopping or interrupted)
+    kept = fit_module.best_epoch(curves, best=args.early_stopping or interrupted)
     if args.fine_tune_epochs and not interrupted:
         info("fine-tuning...")
-        training.unfreeze(model)
+        model_module.unfreeze(model)
         before, best_before = len(curves["loss"]), curves["val_loss"][kept]
         seed = args.seed + (0 if ahead else VIEWS + 1)  # other views than the head has seen
         try:
@@ -500,10 +510,10 @@ def fit(
                 learning_rate=args.fine_tune_rate, decay=True, best_before=best_before,
             )  # fmt: skip
             kept = before + len(more["loss"]) - 1
-        except training.Interrupted as stopped:
+        except fit_module.Interrupted as stopped:
             more, interrupted = stopped.curves, True
             if min(more["val_loss"], default=math.inf) < best_before:
-                kept = before + training.kept_epoch(more, best=True)
+                kept = before + fit_module.best_epoch(more, best=True)
         curves = {name: curve + more[name] for name, curve in curves.items()}
     return Fitted(curves, kept, interrupted, *asked)
 
@@ -512,10 +522,10 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
     """The images of all sources, with the faces in them; those of scenes are cut into `cuts`."""
     from tqdm import tqdm
 
-    from facemask import dataset, faces
-    from facemask.detectors import choose, load_detector
-    from facemask.downloads import ensure_dataset
-    from facemask.scenes import load_scenes
+    from facemask.data import dataset, face_crops
+    from facemask.data.pascal_voc import load_scenes
+    from facemask.detect.registry import load_detector, resolve
+    from facemask.downloads.fetch import ensure_dataset
 
     for folder in folders:
         if folder.resolve() == PROJECT / "dataset":
@@ -524,23 +534,23 @@ def load_images(args: argparse.Namespace, folders: list[Path], cuts: Path) -> "L
     load = None
     if args.crop_faces:
         face = find(args.face)
-        name = choose(args.detector, face, info)
+        name = resolve(args.detector, face, info)
         info("loading face detector model...")
-        load = partial(load_detector, name, face, threads=1, many=True)
+        load = partial(load_detector, name, face, threads=1, bulk=True)
         load()  # what is wrong with it shows before the images are read
 
     info("loading images...")
     images = dataset.load_labelled_images(folders, progress)
     if load:
         info("finding faces...")
-        images = images.with_boxes(faces.find_faces(images, load, progress))
+        images = images.with_boxes(face_crops.find_faces(images, load, progress))
         found = sum(box is not None for box in images.boxes)
         info(f"found one face in {found} of {len(images)} images; the others are used whole")
     for number, folder in enumerate(map(find, args.scenes)):
         scenes = load_scenes(folder, progress)
-        cut = faces.cut_faces(scenes, images.class_names, load, cuts / str(number), progress)
+        cut = face_crops.cut_faces(scenes, images.class_names, load, cuts / str(number), progress)
         info(f"{folder}: {len(cut)} crops of the faces in {len(scenes.scenes)} scenes")
-        images = dataset.joined(images, cut)
+        images = dataset.concatenate(images, cut)
     return images
 
 
@@ -549,8 +559,8 @@ def split_images(args: argparse.Namespace, images: "LabelledImages") -> "Split":
     import numpy as np
     from tqdm import tqdm
 
-    from facemask import splits
-    from facemask.duplicates import count_twins, near_duplicate_groups
+    from facemask.data import splits
+    from facemask.data.near_duplicates import count_twins, near_duplicate_groups
 
     if args.split not in ("grouped", "random"):
         return splits.repeated_split(images, find(args.split))

@@ -104,10 +104,11 @@ def work(args: argparse.Namespace) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from facemask import cluster, training
-    from facemask.backend import load_keras
-    from facemask.dataset import load_labelled_images
-    from facemask.stream import batches
+    from facemask.data.batches import batches
+    from facemask.data.dataset import load_labelled_images
+    from facemask.keras_backend import load_keras
+    from facemask.train import cluster
+    from facemask.train import model as model_module
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -129,10 +130,10 @@ def work(args: argparse.Namespace) -> None:
         keras.utils.set_random_seed(0)
         images = load_labelled_images([folder])
         size = (args.size, args.size)
-        model = training.build_model(len(images.class_names), "none", size)
+        model = model_module.build_model(len(images.class_names), "none", size)
         model.layers[1].trainable = PARTS[args.part[0]]
         if PARTS[args.part[0]]:
-            training.unfreeze(model)
+            model_module.unfreeze(model)
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         rng = np.random.default_rng(0)
         places = rng.permutation(len(images))

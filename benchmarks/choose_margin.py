@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from facemask.console import ArgumentParser, info, number_above, run
+from facemask.console import info, run
 from facemask.files import find
+from facemask.options import ArgumentParser, number_above
 
 EPOCHS = 20
 LEARNING_RATE = 5e-4
@@ -46,32 +47,36 @@ def main(argv: list[str] | None = None) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from facemask import bases, dataset, faces, splits, training
-    from facemask.detector import FaceDetector
-    from facemask.features import cached_head
-    from facemask.scenes import load_scenes
-    from facemask.stream import batches
+    from facemask.data import dataset, face_crops, splits
+    from facemask.data.batches import batches
+    from facemask.data.pascal_voc import load_scenes
+    from facemask.detect.ssd import FaceDetector
+    from facemask.train import backbones, fit
+    from facemask.train import model as model_module
+    from facemask.train.feature_cache import cached_head
 
     progress = partial(tqdm, disable=None)
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         info("loading images...")
-        load = partial(FaceDetector.load, find(args.face), threads=1, many=True)
+        load = partial(FaceDetector.load, find(args.face), threads=1, bulk=True)
         images = dataset.load_labelled_images([find(folder) for folder in args.dataset], progress)
-        images = images.with_boxes(faces.find_faces(images, load, progress))
+        images = images.with_boxes(face_crops.find_faces(images, load, progress))
         for number, folder in enumerate(map(find, args.scenes)):
             scenes = load_scenes(folder)
-            cut = faces.cut_faces(
+            cut = face_crops.cut_faces(
                 scenes, images.class_names, load, Path(cuts, str(number)), progress
             )
-            images = dataset.joined(images, cut)
+            images = dataset.concatenate(images, cut)
         split = splits.repeated_split(images, find(args.split))
         labels, sources = images.labels[split.validation], images.sources[split.validation]
         print("| margin | " + " | ".join(images.source_names) + " | validation loss |")
         print("| --- |" + " --- |" * (len(images.source_names) + 1))
         for margin in args.margins:
-            training.make_repeatable(0)
-            model = training.build_model(len(images.class_names))
-            stream = partial(batches, images, size=bases.SIZE, batch_size=BATCH_SIZE, margin=margin)
+            model_module.set_seed(0)
+            model = model_module.build_model(len(images.class_names))
+            stream = partial(
+                batches, images, size=backbones.SIZE, batch_size=BATCH_SIZE, margin=margin
+            )
             weights = dataset.balanced_weights(images, split.train)
             views = [
                 stream(split.train, weights=weights),
@@ -79,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             ]
             validation = stream(split.validation)
             head, known, unseen = cached_head(model, views, [validation], BATCH_SIZE, 0, progress)
-            curves = training.train(
+            curves = fit.train(
                 head, known, unseen, epochs=EPOCHS, learning_rate=LEARNING_RATE, quiet=True
             )
             right = head.predict(unseen, verbose=0).argmax(axis=1) == labels

@@ -21,7 +21,7 @@ from pathlib import Path
 from measure import ASSETS, leave_without, machine, run, table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from facemask.bases import BASES
+from facemask.train.backbones import BACKBONES
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     leave_without(args.assets)
     print(f"{machine()}\n", flush=True)
-    accuracy = {base: ["not trained here", ""] for base in BASES}
+    accuracy = {base: ["not trained here", ""] for base in BACKBONES}
     with tempfile.TemporaryDirectory() as folder:
         for text in args.train:  # before TensorFlow is in this process, whose memory counts
             base, weights = text.split("=")
@@ -46,8 +46,8 @@ def main() -> None:
             print(f"{text}: {', '.join(accuracy[base])}", flush=True)
         sizes, times = measured(Path(folder), args.size, args.repeats)
     rows = [
-        [BASES[base].title, f"{size / 1e6:.1f}", f"{taken * 1000:.1f}", *accuracy[base]]
-        for base, size, taken in zip(BASES, sizes, times, strict=True)
+        [BACKBONES[base].title, f"{size / 1e6:.1f}", f"{taken * 1000:.1f}", *accuracy[base]]
+        for base, size, taken in zip(BACKBONES, sizes, times, strict=True)
     ]
     print("\n" + table(["base", "MB", "ms a face", "right", "training"], rows))
 
@@ -75,16 +75,16 @@ def measured(folder: Path, size: int, repeats: int) -> tuple[list[int], list[flo
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
 
-    from facemask import training
-    from facemask.export import export_tflite
-    from facemask.facts import ModelFacts
-    from facemask.litert import LiteRTModel
+    from facemask.detect.litert import LiteRTModel
+    from facemask.detect.metadata import ModelMetadata
+    from facemask.train import model as model_module
+    from facemask.train.export import export_tflite
 
     paths, models = [], []
-    for base in BASES:
+    for base in BACKBONES:
         paths.append(folder / f"{base}.tflite")
-        network = training.build_model(2, "none", (size, size), base=base)
-        export_tflite(paths[-1], network, ModelFacts(input_size=(size, size)))
+        network = model_module.build_model(2, "none", (size, size), base=base)
+        export_tflite(paths[-1], network, ModelMetadata(input_size=(size, size)))
         model = LiteRTModel.load(paths[-1], threads=1)
         model.prepare((size, size))
         models.append(model)

@@ -17,9 +17,9 @@ from measure import PROJECT, arguments, leave_without, machine, run, table
 
 sys.path.insert(0, str(PROJECT))
 
+from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
-from facemask.pipeline import MaskDetection
-from facemask.tracks import Track, Tracker
+from facemask.video.tracker import Track, Tracker
 
 
 def main() -> None:

@@ -165,12 +165,12 @@ from dataclasses import replace
 from pathlib import Path
 from facemask import facts
 from facemask.backend import load_keras
-from facemask.classifier import prefer_twin
+from facemask.classifier import prefer_tflite
 from facemask.export import export_tflite
 
 path = Path(sys.argv[1])
-if prefer_twin(path, print) == path:
-    said = replace(facts.read(path) or facts.ModelFacts(), twin_of=facts.weights_digest(path))
+if prefer_tflite(path, print) == path:
+    said = replace(facts.read(path) or facts.ModelMetadata(), twin_of=facts.weights_digest(path))
     path.with_suffix(".tflite").unlink(missing_ok=True)
     model = load_keras().models.load_model(path, compile=False)
     export_tflite(path.with_suffix(".tflite"), model, said)

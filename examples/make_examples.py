@@ -12,10 +12,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # to run it from any folder
 
 from facemask.console import ArgumentParser, info, run
-from facemask.drawn_mask import MaskPoints, draw_mask
 from facemask.errors import FacemaskError
 from facemask.files import replacing
 from facemask.images import read_image
+from facemask.sample_dataset.mask import MaskPoints, draw_mask
 
 # Read off the 512x512 astronaut picture by eye.
 COLLINS = MaskPoints(
@@ -43,7 +43,7 @@ def main() -> int:
     masked = wear_mask(collins, BLUE)
     write(args.output / "example_01.png", hopper)
     write(args.output / "example_02.png", masked)
-    write(args.output / "example_03.png", side_by_side(hopper, wear_mask(collins, WHITE)))
+    write(args.output / "example_03.png", one_thread_per_image(hopper, wear_mask(collins, WHITE)))
     return 0
 
 
@@ -60,7 +60,7 @@ def wear_mask(collins: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return draw_mask(collins, COLLINS, colour, light=LIGHT, rng=np.random.default_rng(2))
 
 
-def side_by_side(hopper: np.ndarray, collins: np.ndarray) -> np.ndarray:
+def one_thread_per_image(hopper: np.ndarray, collins: np.ndarray) -> np.ndarray:
     """Hopper bare and Collins masked in one picture, their faces about as large."""
     # A crop a little closer makes the face detector see a second, false face in her hair.
     bust = collins[:380, 66:390]

@@ -53,7 +53,7 @@ class FaceBox:
         return shared / union if union else 0.0
 
 
-def suppress(boxes: np.ndarray, most: float, inside: float = 1.0) -> list[int]:
+def nms(boxes: np.ndarray, most: float, inside: float = 1.0) -> list[int]:
     """Non-maximum suppression: which boxes, (N, 4), xyxy, the surest first, are to be kept.
 
     Of two that overlap by an IoU above `most`, or of which the smaller lies in the other with more
@@ -71,3 +71,11 @@ def suppress(boxes: np.ndarray, most: float, inside: float = 1.0) -> list[int]:
         apart = both <= most * (areas[first] + areas[left] - both)
         left = left[apart & (both <= inside * np.minimum(areas[first], areas[left]))]
     return kept
+
+
+def ious(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The IoU of a box (4,) with others (N, 4)."""
+    both = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    overlap = np.prod(np.maximum(both, 0), axis=1)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    return overlap / np.maximum(np.prod(box[2:] - box[:2]) + areas - overlap, 1e-9)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemask.backend import load_keras
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
+from facemask.keras_backend import load_keras
 
-from . import small_train
+from .train import small_train
 
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
@@ -92,17 +92,18 @@ class FakeClassifier:
 @pytest.fixture
 def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetector:
     """Scripts run in this process find one face, (10, 10, 30, 30), and ask a fake model."""
-    from facemask import classifier, detector, downloads
+    from facemask.detect import classifier, ssd
+    from facemask.downloads import fetch
 
     fake = FakeDetector(FaceBox(10, 10, 30, 30, 0.9))
-    monkeypatch.setattr(detector.FaceDetector, "load", lambda *_: fake)
-    monkeypatch.setattr(detector.FaceDetector, "is_at_hand", lambda folder: True)
+    monkeypatch.setattr(ssd.FaceDetector, "load", lambda *_: fake)
+    monkeypatch.setattr(ssd.FaceDetector, "has_weights", lambda folder: True)
     monkeypatch.setattr(
         classifier.MaskClassifier, "load", lambda path, threads=None: FakeClassifier()
     )
     monkeypatch.setattr(classifier, "check_model_file", lambda path: None)
     monkeypatch.setattr(
-        downloads, "ensure_face_detector", lambda folder, announce: fake.fetched.append(folder)
+        fetch, "ensure_face_detector", lambda folder, announce: fake.fetched.append(folder)
     )
     monkeypatch.chdir(tmp_path)
     return fake

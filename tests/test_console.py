@@ -7,7 +7,7 @@ import time
 import pytest
 from tqdm import tqdm
 
-from facemask import console
+from facemask import console, options
 from facemask.errors import FacemaskError
 
 
@@ -64,8 +64,8 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_wrong_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = console.ArgumentParser(prog="script.py")
-    parser.add_argument("--confidence", type=console.fraction)
+    parser = options.ArgumentParser(prog="script.py")
+    parser.add_argument("--confidence", type=options.fraction)
     with pytest.raises(SystemExit) as end:
         parser.parse_args(["--confidence", "1.5"])
     assert end.value.code == 2
@@ -77,12 +77,12 @@ def test_wrong_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("kind", "good", "value"),
     [
-        (console.fraction, "0", 0.0),
-        (console.fraction, "1.0", 1.0),
-        (console.number_above(0), "1e-4", 1e-4),
-        (console.number_above(0, below=1), "0.2", 0.2),
-        (console.whole_number(1), "20", 20),
-        (console.whole_number(32, most=4096), "4096", 4096),
+        (options.fraction, "0", 0.0),
+        (options.fraction, "1.0", 1.0),
+        (options.number_above(0), "1e-4", 1e-4),
+        (options.number_above(0, below=1), "0.2", 0.2),
+        (options.whole_number(1), "20", 20),
+        (options.whole_number(32, most=4096), "4096", 4096),
     ],
 )
 def test_argument_types_take(kind, good: str, value: float) -> None:
@@ -92,20 +92,20 @@ def test_argument_types_take(kind, good: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("kind", "bad"),
     [
-        (console.fraction, "-0.1"),
-        (console.fraction, "nan"),
-        (console.fraction, "half"),
-        (console.number_above(0), "0"),
-        (console.number_above(0), "nan"),
-        (console.number_above(0), "inf"),
-        (console.number_above(0, below=1), "1"),
-        (console.whole_number(1), "0"),
-        (console.whole_number(1), "1.5"),
-        (console.whole_number(0), "-1"),
-        (console.whole_number(0), str(2**32)),
-        (console.whole_number(32, most=4096), "4097"),
-        (console.file_with_suffix(".keras"), "mask_detector.model"),
-        (console.file_with_suffix(".png"), "plot"),
+        (options.fraction, "-0.1"),
+        (options.fraction, "nan"),
+        (options.fraction, "half"),
+        (options.number_above(0), "0"),
+        (options.number_above(0), "nan"),
+        (options.number_above(0), "inf"),
+        (options.number_above(0, below=1), "1"),
+        (options.whole_number(1), "0"),
+        (options.whole_number(1), "1.5"),
+        (options.whole_number(0), "-1"),
+        (options.whole_number(0), str(2**32)),
+        (options.whole_number(32, most=4096), "4097"),
+        (options.file_with_suffix(".keras"), "mask_detector.model"),
+        (options.file_with_suffix(".png"), "plot"),
     ],
 )
 def test_argument_types_refuse(kind, bad: str) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemask.geometry import FaceBox, suppress
+from facemask.geometry import FaceBox, nms
 
 
 def box(x1: int, y1: int, x2: int, y2: int) -> FaceBox:
@@ -47,10 +47,10 @@ def test_iou(one: FaceBox, other: FaceBox, iou: float) -> None:
 
 def test_the_surest_of_overlapping_boxes_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 4]], float)
-    assert suppress(boxes, 0.45) == [0, 2, 3]
-    assert suppress(boxes, 0.9) == [0, 1, 2, 3]
-    assert suppress(boxes, 0.45, inside=0.9) == [0, 2]
+    assert nms(boxes, 0.45) == [0, 2, 3]
+    assert nms(boxes, 0.9) == [0, 1, 2, 3]
+    assert nms(boxes, 0.45, inside=0.9) == [0, 2]
 
 
 def test_of_no_boxes_none_is_kept() -> None:
-    assert suppress(np.zeros((0, 4)), 0.45) == []
+    assert nms(np.zeros((0, 4)), 0.45) == []

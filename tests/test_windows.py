@@ -17,11 +17,11 @@ from Xlib.display import Display
 from Xlib.error import DisplayConnectionError
 from Xlib.ext import xtest
 
-from facemask.display import LARGEST_WINDOW, can_show_windows
 from facemask.files import PROJECT
 from facemask.images import read_image, write_image
+from facemask.output.display import LARGEST_WINDOW, can_show_windows
 
-from .test_sources import MJPEGServer, sends
+from .video.test_sources import MJPEGServer, sends
 
 pytestmark = pytest.mark.window
 

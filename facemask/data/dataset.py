@@ -1,0 +1,173 @@
+"""Labelled images from class folders: finding them, checking that they can be read."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
+from facemask.images import list_files, read_image
+
+Progress = Callable[..., Iterable[Any]]
+
+
+def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """The progress of those who want none; tqdm.tqdm is one that shows it."""
+    return items
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Readable images and their classes; an image is known by its index."""
+
+    paths: tuple[Path, ...]  # the file to decode
+    boxes: tuple[FaceBox | None, ...]  # where the face is in it; None: it fills the image
+    labels: np.ndarray  # (N,) int64, indices into class_names
+    sources: np.ndarray  # (N,) int64, indices into source_names
+    originals: tuple[Path, ...]  # the photograph: the file itself, or what it was cut from
+    digests: tuple[str, ...]  # sha256 of the photograph's bytes
+    class_names: tuple[str, ...]
+    source_names: tuple[str, ...]  # of the folders
+    skipped: tuple[str, ...] = ()  # why each file or face can't be used, one line each
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over contents, boxes and classes, in order: equal for equal data."""
+        summary = hashlib.sha256()
+        for content, box, label in zip(self.digests, self.boxes, self.labels, strict=True):
+            summary.update(f"{content} {box} {self.class_names[label]}\n".encode())
+        return summary.hexdigest()
+
+    def with_boxes(self, boxes: Sequence[FaceBox | None]) -> "LabelledImages":
+        return replace(self, boxes=tuple(boxes))
+
+
+def concatenate(*parts: LabelledImages) -> LabelledImages:
+    """Several sets as one. Their classes must be the same."""
+    class_names = parts[0].class_names
+    assert all(part.class_names == class_names for part in parts)
+    firsts = np.cumsum([0, *(len(part.source_names) for part in parts[:-1])])
+    return LabelledImages(
+        paths=tuple(path for part in parts for path in part.paths),
+        boxes=tuple(box for part in parts for box in part.boxes),
+        labels=np.concatenate([part.labels for part in parts]),
+        sources=np.concatenate(
+            [part.sources + first for part, first in zip(parts, firsts, strict=True)]
+        ),
+        originals=tuple(path for part in parts for path in part.originals),
+        digests=tuple(digest for part in parts for digest in part.digests),
+        class_names=class_names,
+        source_names=tuple(name for part in parts for name in part.source_names),
+        skipped=tuple(line for part in parts for line in part.skipped),
+    )
+
+
+def load_labelled_images(
+    folders: Sequence[str | os.PathLike[str]], progress: Progress = no_progress
+) -> LabelledImages:
+    """Find the images of folders of class folders, and decode each once to see that it can be.
+
+    The sub-folders are the classes, in the order of their names; several folders must have the
+    same ones. No image is kept in memory.
+    progress: wraps the iterable of checked files, whose number it gets as `total` (tqdm, say).
+    Raises FacemaskError for a missing folder, for fewer than two classes, for an empty class, for
+    folders of different classes.
+    """
+    parts = []
+    for folder in map(Path, folders):
+        part = _load_folder(folder, progress)
+        if parts and part.class_names != parts[0].class_names:
+            raise FacemaskError(
+                f"{folder}: expected the classes of {Path(folders[0])},"
+                f" {', '.join(parts[0].class_names)}; found {', '.join(part.class_names)}"
+            )
+        parts.append(part)
+    return concatenate(*parts)
+
+
+def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
+    class_folders = _class_folders(folder)
+    if len(class_folders) < 2:
+        found = f"only {class_folders[0].name}" if class_folders else "none"
+        raise FacemaskError(
+            f"{folder}: expected a sub-folder of images for each of two or more classes,"
+            f" found {found}"
+        )
+    files = [(path, label) for label, one in enumerate(class_folders) for path in list_files(one)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
+
+    usable = [
+        (path, label, check.sha256)
+        for (path, label), check in zip(files, checks, strict=True)
+        if not check.problem
+    ]
+    labels = np.array([label for _, label, _ in usable], dtype=np.int64)
+    for label, one in enumerate(class_folders):
+        if not np.any(labels == label):
+            raise FacemaskError(f"{one}: expected images of the class {one.name}, found none")
+    paths = tuple(path for path, _, _ in usable)
+    return LabelledImages(
+        paths=paths,
+        boxes=(None,) * len(paths),
+        labels=labels,
+        sources=np.zeros(len(paths), np.int64),
+        originals=paths,
+        digests=tuple(digest for _, _, digest in usable),
+        class_names=tuple(one.name for one in class_folders),
+        source_names=(folder.resolve().name,),
+        skipped=tuple(check.problem for check in checks if check.problem),
+    )
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """The visible sub-folders of a data set, by name. Raises FacemaskError if it is no folder."""
+    if not folder.is_dir():
+        raise FacemaskError(
+            f"{folder}: no such folder; expected one with a sub-folder of images for each class"
+        )
+    return sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._")
+
+
+@dataclass(frozen=True)
+class _Check:
+    sha256: str
+    problem: str
+
+
+def _check(path: Path) -> _Check:
+    try:
+        read_image(path)
+        return _Check(file_digest(path), "")
+    except (FacemaskError, OSError) as error:
+        return _Check("", str(error))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, in hex: by it a split knows an image under any name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:
+    """How much each image counts, (N,) float64, mean 1: in each source the classes weigh alike.
+
+    So neither a class with fewer images is neglected, nor does the look of a source give a class
+    away. For a single source these are scikit-learn's "balanced" class weights.
+    """
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    weights = np.ones(len(indices))
+    for source in np.unique(images.sources[indices]):
+        of_source = images.sources[indices] == source
+        weights[of_source] = compute_sample_weight("balanced", images.labels[indices][of_source])
+    return weights

@@ -1,0 +1,163 @@
+"""Where the faces of training images are: found as at use, or annotated in scenes and cut out."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from facemask.data.dataset import LabelledImages, Progress, file_digest, no_progress
+from facemask.data.pascal_voc import Scene, Scenes
+from facemask.detect.types import Detector
+from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
+from facemask.images import crop_face, read_image, resize, write_image
+from facemask.threads import in_order, one_thread_per_image
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Annotated faces of fewer pixels across are left out: people can't tell either.
+LEAST_WIDTH = 12
+# Cut faces keep this much around them (of their size, on each side), for augmentation to show.
+SURROUNDINGS = 1.0
+# Larger cut faces are made smaller: the classifier sees no more than 224 pixels.
+MOST_WIDTH = 224
+# What a detected box must share with an annotated face to be of that face.
+SAME_FACE_IOU = 0.5
+
+
+def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) -> FaceBox | None:
+    """The face of a portrait; None when the detector finds none above the confidence, or several.
+
+    Of several faces nobody said which one the class of the picture is of.
+    """
+    faces = detector.detect(image, confidence)
+    return faces[0] if len(faces) == 1 else None
+
+
+def find_faces(
+    images: LabelledImages, load: Callable[[], Detector], progress: Progress = no_progress
+) -> list[FaceBox | None]:
+    """The face of each image that has just one; see only_face.
+
+    load: makes a detector for each thread. Raises FacemaskError when an image can't be read any
+    more.
+    """
+
+    def find(path: Path, detector: Detector) -> FaceBox | None:
+        return only_face(read_image(path), detector)
+
+    with closing(_detected(find, images.paths, load)) as found:
+        return list(progress(found, total=len(images)))
+
+
+def _detected(
+    work: Callable[[T, Detector], R], items: Iterable[T], load: Callable[[], Detector]
+) -> Generator[R, None, None]:
+    """work(item, detector) of each item in order, on threads with a detector each."""
+    own = threading.local()  # a network holds the state of one call
+
+    def with_detector(item: T) -> R:
+        if not hasattr(own, "detector"):
+            own.detector = load()
+        return work(item, own.detector)
+
+    with one_thread_per_image() as workers:
+        yield from in_order(with_detector, items, workers, workers + 2)
+
+
+def cut_faces(
+    scenes: Scenes,
+    class_names: tuple[str, ...],
+    load: Callable[[], Detector] | None,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> LabelledImages:
+    """Cut the annotated faces out of scenes into small files in a folder, to train on.
+
+    Each face comes once in its annotated box and, where a detector finds it, once more in the
+    detector's; load makes a detector for each thread. Faces of classes that are not in
+    class_names, or less than LEAST_WIDTH pixels across, are left out and counted in `skipped`, as
+    are scenes that can't be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    boxes: list[FaceBox] = []
+    labels: list[int] = []
+    originals: list[Path] = []
+    digests: list[str] = []
+    skipped = list(scenes.problems)
+    other_classes: dict[str, int] = {}
+    small = 0
+
+    def look(scene: Scene, detector: Detector) -> tuple[np.ndarray, list[FaceBox]] | FacemaskError:
+        try:
+            image = read_image(scene.path)
+        except FacemaskError as error:
+            return error
+        return image, detector.detect(image, confidence=0.3)
+
+    looked = _detected(look, scenes.scenes, load or _NoDetector)
+    for scene, seen in zip(scenes.scenes, progress(looked, total=len(scenes.scenes)), strict=True):
+        if isinstance(seen, FacemaskError):
+            skipped.append(str(seen))
+            continue
+        image, found = seen
+        digest = file_digest(scene.path)
+        for face in scene.faces:
+            if face.label not in class_names:
+                other_classes[face.label] = other_classes.get(face.label, 0) + 1
+                continue
+            if face.box.width < LEAST_WIDTH:
+                small += 1
+                continue
+            same = [box for box in found if box.iou(face.box) >= SAME_FACE_IOU][:1]
+            for box in (face.box, *same):
+                path = folder / f"{len(paths):06}.png"
+                boxes.append(_cut(image, box, path))
+                paths.append(path)
+                labels.append(class_names.index(face.label))
+                originals.append(scene.path)
+                digests.append(digest)
+    name = scenes.folder.resolve().name
+    for label, count in other_classes.items():
+        skipped.append(
+            f"{name}: {_faces(count)} of the class {label}, which is not among the classes"
+        )
+    if small:
+        skipped.append(f"{name}: {_faces(small)} less than {LEAST_WIDTH} pixels wide")
+    return LabelledImages(
+        paths=tuple(paths),
+        boxes=tuple(boxes),
+        labels=np.array(labels, dtype=np.int64),
+        sources=np.zeros(len(paths), np.int64),
+        originals=tuple(originals),
+        digests=tuple(digests),
+        class_names=class_names,
+        source_names=(name,),
+        skipped=tuple(skipped),
+    )
+
+
+class _NoDetector:
+    def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
+        return []
+
+
+def _faces(count: int) -> str:
+    return f"{count} face" + ("s" if count != 1 else "")
+
+
+def _cut(image: np.ndarray, box: FaceBox, path: Path) -> FaceBox:
+    """Write a face with its surroundings to a file; returns where the face is in it."""
+    around = box.expand(SURROUNDINGS).clip(image.shape[1], image.shape[0])
+    region = crop_face(image, around)
+    shrink = min(1.0, MOST_WIDTH / box.width)
+    if shrink < 1.0:
+        region = resize(region, (round(region.shape[0] * shrink), round(region.shape[1] * shrink)))
+    write_image(path, region)
+    corners = np.array([box.x1, box.y1, box.x2, box.y2]) - np.tile([around.x1, around.y1], 2)
+    return FaceBox(*np.rint(corners * shrink).astype(int).tolist(), confidence=box.confidence)

@@ -1,0 +1,405 @@
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from facemask.detect import metadata
+from facemask.detect.classifier import MAX_BATCH, MaskClassifier, check_model_file, prefer_tflite
+from facemask.detect.metadata import ModelMetadata
+from facemask.errors import FacemaskError
+from facemask.keras_backend import load_keras
+from facemask.train.export import export_tflite
+from facemask.train.model import save_model
+
+SIZE = (8, 8)
+
+
+def brightness_model(
+    classes: int = 2, size: tuple[int | None, ...] = SIZE, channels: int = 3
+) -> Any:
+    """The first class is the likelier the brighter the red of an image is on average."""
+    keras = load_keras()
+    inputs = keras.Input((*size, channels))
+    kept = keras.layers.DepthwiseConv2D(1, depthwise_initializer="ones", use_bias=False)(inputs)
+    pooled = keras.layers.GlobalAveragePooling2D()(kept)
+    dense = keras.layers.Dense(classes, activation="softmax")
+    model = keras.Model(inputs, dense(pooled))
+    weights = np.zeros((channels, classes), np.float32)
+    weights[0, 0] = 5.0
+    dense.set_weights([weights, np.zeros(classes, np.float32)])
+    return model
+
+
+def crop(red: int, shape: tuple[int, int] = (10, 12)) -> np.ndarray:
+    return np.full((*shape, 3), (128, 128, red), np.uint8)
+
+
+RED_OR_DARK = ModelMetadata(("red", "dark"), SIZE, margin=0.25)
+
+
+@pytest.fixture(params=["keras", "tflite"])
+def ours(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"mask_detector.{request.param}"
+    write = {"keras": save_model, "tflite": export_tflite}[request.param]
+    write(path, brightness_model(), RED_OR_DARK)
+    return path
+
+
+def test_names_margin_and_probabilities_come_from_the_file(ours: Path) -> None:
+    classifier = MaskClassifier.load(ours)
+    assert classifier.class_names == ("red", "dark")
+    assert classifier.margin == 0.25
+    rows = classifier.predict([crop(255), crop(0, (1, 1)), crop(255, (300, 2))])
+    assert rows.shape == (3, 2)
+    assert rows.dtype == np.float32
+    assert rows.sum(axis=1) == pytest.approx(1.0, abs=1e-6)
+    assert rows.argmax(axis=1).tolist() == [0, 1, 0]
+    assert rows[0, 0] == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-5)
+
+
+def test_no_crops_give_no_rows(ours: Path) -> None:
+    assert MaskClassifier.load(ours).predict([]).shape == (0, 2)
+
+
+def test_more_crops_than_a_batch_keep_their_order(ours: Path) -> None:
+    crops = [crop(255 * (number % 3 == 0)) for number in range(2 * MAX_BATCH + 5)]
+    rows = MaskClassifier.load(ours).predict(crops)
+    assert len(rows) == len(crops)
+    assert (rows.argmax(axis=1) == [number % 3 != 0 for number in range(len(crops))]).all()
+
+
+def as_keras_2_wrote_it(path: Path) -> None:
+    """Put back the key of DepthwiseConv2D that Keras 2 wrote and Keras 3 does not know."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(str(file.attrs["model_config"]))
+        layers = [one for one in config["config"]["layers"] if "Depthwise" in one["class_name"]]
+        layers[0]["config"]["groups"] = 1
+        file.attrs["model_config"] = json.dumps(config)
+
+
+@pytest.mark.parametrize("name", ["mask_detector.model", "mask_detector.h5", "mask_detector"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_models_of_the_classic_scripts_load_by_content(tmp_path: Path, name: str) -> None:
+    brightness_model().save(tmp_path / "saved.h5")
+    as_keras_2_wrote_it(tmp_path / "saved.h5")
+    path = (tmp_path / "saved.h5").rename(tmp_path / name)
+    check_model_file(path)
+    classifier = MaskClassifier.load(path)
+    assert classifier.class_names == ("with_mask", "without_mask")
+    assert classifier.margin == 0.0
+    assert classifier.predict([crop(255), crop(0)]).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_a_model_under_another_name_loads_too(ours: Path) -> None:
+    path = ours.rename(ours.with_name("mask_detector.model"))
+    check_model_file(path)
+    assert MaskClassifier.load(path).class_names == ("red", "dark")
+
+
+def test_a_classic_model_of_open_input_size_takes_224_pixels(tmp_path: Path) -> None:
+    brightness_model(size=(None, None)).save(tmp_path / "m.keras")
+    assert MaskClassifier.load(tmp_path / "m.keras").facts.input_size == (224, 224)
+
+
+def with_lambda() -> Any:
+    keras = load_keras()
+    inputs = keras.Input((*SIZE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Lambda(lambda x: x[:, :2])(pooled))
+
+
+def sequence(*shape: int, layer: str, **options: Any) -> Any:
+    keras = load_keras()
+    return keras.Sequential([keras.Input(shape), getattr(keras.layers, layer)(**options)])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: brightness_model(classes=3), "3 classes without their names"),
+        (lambda: brightness_model(classes=1), "1 classes without their names"),
+        (lambda: brightness_model(channels=1), "expected a model of colour images"),
+        (lambda: sequence(4, layer="Dense", units=2), "expected a model of colour images"),
+        (lambda: sequence(8, 8, 3, layer="ReLU"), "expected a model that gives classes"),
+        (with_lambda, "can't load it"),
+    ],
+    ids=["three classes", "one class", "grey", "vectors", "image to image", "code inside"],
+)
+def test_models_of_something_else_are_one_line(
+    tmp_path: Path, make: Callable[[], Any], reason: str
+) -> None:
+    make().save(tmp_path / "m.keras")
+    with pytest.raises(FacemaskError, match=reason) as problem:
+        MaskClassifier.load(tmp_path / "m.keras")
+    assert str(problem.value).startswith(f"{tmp_path / 'm.keras'}: ")
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_code_inside_an_hdf5_model_is_not_run(tmp_path: Path) -> None:
+    with_lambda().save(tmp_path / "m.h5")
+    with pytest.raises(FacemaskError, match="can't load it"):
+        MaskClassifier.load(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (ModelMetadata(("a", "b", "c"), SIZE), "names 3 classes, its output has 2"),
+        (ModelMetadata(("a", "b"), (16, 16)), r"states input \(16, 16\), the model takes \(8, 8\)"),
+    ],
+)
+def test_facts_that_contradict_the_model_are_one_line(
+    tmp_path: Path, facts: ModelMetadata, reason: str
+) -> None:
+    save_model(tmp_path / "m.keras", brightness_model(), facts)
+    with pytest.raises(FacemaskError, match=reason):
+        MaskClassifier.load(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "no such model; make one with"),
+        (b"", "expected a .keras, .tflite or HDF5 model"),
+        (b"TFL3 or anything", "expected a .keras, .tflite or HDF5 model"),
+        (b"    TFL3 but no more", "LiteRT can't load it"),
+        (b"PK\x03\x04 but no archive", "can't load it"),
+        (b"\x89HDF\r\n\x1a\n but no more", "can't load it"),
+    ],
+)
+def test_files_that_are_no_models_are_one_line(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "m.keras"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FacemaskError, match=reason) as problem:
+        MaskClassifier.load(path)
+    assert str(problem.value).startswith(f"{path}: ")
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match="found a folder"):
+        check_model_file(tmp_path)
+
+
+def test_a_keras_model_has_run_once_when_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tmp_path / "m.keras", brightness_model(), RED_OR_DARK)
+    import tensorflow as tf
+
+    function, shapes = tf.function, []
+
+    def watched(body: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        traced = function(body, **options)
+        return lambda batch: shapes.append(batch.shape) or traced(batch)
+
+    monkeypatch.setattr(tf, "function", watched)
+    MaskClassifier.load(tmp_path / "m.keras")
+    assert shapes == [(1, *SIZE, 3)]
+
+
+# LiteRT
+
+
+def converted(body: Callable[..., Any], *inputs: tuple[tuple[int | None, ...], str]) -> bytes:
+    """A `.tflite` file of a TensorFlow function; inputs: the shape and type of each."""
+    load_keras()
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape, tf.as_dtype(kind)) for shape, kind in inputs]
+    function = tf.function(body, input_signature=specs).get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+
+
+def first_classes(count: int) -> Callable[..., Any]:
+    """Rows of `count` numbers from a batch of images."""
+
+    def body(batch: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.cast(batch, tf.float32)[:, 0, 0, :1] * tf.ones((1, count))
+
+    return body
+
+
+def test_a_litert_model_without_facts_has_the_classic_classes(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converted(first_classes(2), ((1, *SIZE, 3), "float32")))
+    classifier = MaskClassifier.load(path)
+    assert classifier.facts == ModelMetadata(input_size=SIZE)
+    rows = classifier.predict([crop(255), crop(0), crop(255)])  # more than the model's batch of one
+    assert rows.tolist() == [[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
+
+
+SHAPE = (None, *SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "reason"),
+    [
+        (first_classes(3), [(SHAPE, "float32")], "3 classes without their names"),
+        (first_classes(2), [((None, 8, 8, 1), "float32")], "expected a model of colour images"),
+        (first_classes(2), [(SHAPE, "uint8")], "expected a model of float32 input, found uint8"),
+        (lambda x: x, [(SHAPE, "float32")], "expected a model that gives classes"),
+        (lambda x, y: x + y, [(SHAPE, "float32")] * 2, "one input and one output, found 2 and 1"),
+    ],
+    ids=["three classes", "grey", "whole numbers", "image to image", "two inputs"],
+)
+def test_litert_models_of_something_else_are_one_line(
+    tmp_path: Path, body: Callable[..., Any], inputs: list[Any], reason: str
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(converted(body, *inputs))
+    with pytest.raises(FacemaskError, match=reason) as problem:
+        MaskClassifier.load(path)
+    assert str(problem.value).startswith(f"{path}: ")
+
+
+def test_litert_facts_that_contradict_the_model_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    export_tflite(path, brightness_model(), ModelMetadata(("a", "b", "c"), SIZE))
+    with pytest.raises(FacemaskError, match="names 3 classes, its output has 2"):
+        MaskClassifier.load(path)
+
+
+def test_a_litert_model_that_breaks_off_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.tflite"
+    export_tflite(path, brightness_model(), RED_OR_DARK)
+    capfd.readouterr()
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(FacemaskError, match=r"m.tflite: LiteRT can't load it as a .tflite model: "):
+        MaskClassifier.load(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_litert_model_needs_no_tensorflow_and_prints_nothing(run_script, tmp_path: Path) -> None:
+    export_tflite(tmp_path / "m.tflite", brightness_model(), RED_OR_DARK)
+    code = (
+        "import sys, numpy\n"
+        "from facemask.detect.classifier import MaskClassifier\n"
+        "crops = [numpy.full((9, 9, 3), red, numpy.uint8) for red in (255, 0)]\n"
+        "print(MaskClassifier.load('m.tflite').predict(crops).argmax(axis=1).tolist())\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    done = run_script("-c", code, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("[0, 1]\n[]\n", "")
+
+
+def without_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+
+
+def test_a_litert_model_without_litert_is_one_line_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_tflite(tmp_path / "m.tflite", brightness_model(), RED_OR_DARK)
+    without_litert(monkeypatch)
+    with pytest.raises(FacemaskError, match=r"m.tflite: .*`pip install ai-edge-litert`") as problem:
+        MaskClassifier.load(tmp_path / "m.tflite")
+    assert "\n" not in str(problem.value)
+
+
+# The twin
+
+
+def twin_facts(path: Path) -> ModelMetadata:
+    """The facts of a `.keras` file's twin."""
+    return replace(metadata.read(path) or ModelMetadata(), twin_of=metadata.weights_digest(path))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    """A folder of m.keras and its twin."""
+    model = brightness_model()
+    save_model(tmp_path / "m.keras", model, RED_OR_DARK)
+    export_tflite(tmp_path / "m.tflite", model, twin_facts(tmp_path / "m.keras"))
+    return tmp_path
+
+
+def test_a_fresh_twin_is_taken_and_announced(pair: Path) -> None:
+    said: list[str] = []
+    assert prefer_tflite(pair / "m.keras", said.append) == pair / "m.tflite"
+    assert said == ["using m.tflite, the LiteRT twin of m.keras"]
+    twin, original = (MaskClassifier.load(pair / name) for name in ("m.tflite", "m.keras"))
+    assert replace(twin.facts, twin_of=None) == original.facts
+
+
+def retrain(pair: Path) -> None:
+    model = brightness_model()
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    save_model(pair / "m.keras", model, RED_OR_DARK)
+
+
+def rename_the_classes(pair: Path) -> None:
+    with zipfile.ZipFile(pair / "m.keras") as archive:
+        entries = {
+            name: archive.read(name) for name in archive.namelist() if name != metadata.ENTRY
+        }
+    with zipfile.ZipFile(pair / "m.keras", "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    metadata.write(pair / "m.keras", replace(RED_OR_DARK, class_names=("a", "b")))
+
+
+def export_without_digest(pair: Path) -> None:
+    export_tflite(pair / "m.tflite", brightness_model(), RED_OR_DARK)
+
+
+def cut_the_twin(pair: Path) -> None:
+    (pair / "m.tflite").write_bytes((pair / "m.tflite").read_bytes()[:900])
+
+
+def damage_the_facts(pair: Path) -> None:
+    content = (pair / "m.tflite").read_bytes()
+    (pair / "m.tflite").write_bytes(content.replace(b'"class_names"', b'"class_names,'))
+
+
+def put_something_else_there(pair: Path) -> None:
+    (pair / "m.tflite").write_bytes((pair / "m.keras").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        retrain,
+        rename_the_classes,
+        export_without_digest,
+        cut_the_twin,
+        damage_the_facts,
+        put_something_else_there,
+        lambda pair: (pair / "m.tflite").unlink(),
+    ],
+)
+def test_what_is_no_twin_is_passed_over_in_silence(
+    pair: Path, change: Callable[[Path], None]
+) -> None:
+    change(pair)
+    said: list[str] = []
+    assert prefer_tflite(pair / "m.keras", said.append) == pair / "m.keras"
+    assert said == []
+
+
+def test_without_litert_the_keras_model_is_taken(
+    pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_litert(monkeypatch)
+    assert prefer_tflite(pair / "m.keras", print) == pair / "m.keras"
+
+
+def test_a_litert_model_that_is_asked_for_by_name_is_taken_as_it_is(pair: Path) -> None:
+    said: list[str] = []
+    assert prefer_tflite(pair / "m.tflite", said.append) == pair / "m.tflite"
+    assert prefer_tflite(pair / "missing.keras", said.append) == pair / "missing.keras"
+    assert said == []

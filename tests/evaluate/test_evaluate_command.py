@@ -1,0 +1,678 @@
+"""The evaluation as a command: what is shown to the models, what is left out, what is written."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facemask.detect import classifier
+from facemask.detect.ssd import FaceDetector
+from facemask.errors import FacemaskError
+from facemask.evaluate import __main__ as evaluate
+from facemask.evaluate import plots, runner
+from facemask.evaluate.metrics import BoxCounts, Ratio, classification
+from facemask.evaluate.runner import Crop, Misclassification, evaluate_crops, evaluate_folders
+from facemask.files import PROJECT
+from facemask.geometry import FaceBox
+from facemask.images import read_image
+
+from ..conftest import FakeClassifier, FakeDetector, refusal
+
+BRIGHT, DARK = 200, 20
+FACE = FaceBox(10, 10, 30, 30, 0.9)  # where the fake detector finds a face
+
+
+class Reversed(FakeClassifier):
+    """The other order of classes and the other opinion, and it wants to see more of the image."""
+
+    class_names = ("without_mask", "with_mask")
+    margin = 0.5
+
+
+class ThreeClasses(FakeClassifier):
+    """Tells all crops with_mask, 0.6."""
+
+    class_names = ("with_mask", "without_mask", "scarf")
+
+    def predict(self, crops: list[np.ndarray]) -> np.ndarray:
+        return np.array([[0.6, 0.3, 0.1]] * len(crops))
+
+
+class Sure(FakeClassifier):
+    """As the fake, but 0.95 for bright crops and 0.7 for dark ones."""
+
+    def predict(self, crops: list[np.ndarray]) -> np.ndarray:
+        return np.array([[0.95, 0.05] if crop.mean() > 127 else [0.3, 0.7] for crop in crops])
+
+
+def write(path: Path, face: int, rest: int | None = None, note: int = 0) -> None:
+    """A photograph of 80x60 pixels; `note` makes its bytes differ from those of others."""
+    image = np.full((60, 80, 3), face if rest is None else rest, np.uint8)
+    image[FACE.y1 : FACE.y2, FACE.x1 : FACE.x2] = face
+    image[59, 79] = note
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+def annotate(path: Path, *faces: tuple[str, FaceBox]) -> None:
+    objects = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>{box.x1}</xmin><ymin>{box.y1}</ymin>"
+        f"<xmax>{box.x2}</xmax><ymax>{box.y2}</ymax></bndbox></object>"
+        for label, box in faces
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"<annotation>{objects}</annotation>")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def evaluated(*arguments: str, status: int = 0) -> dict:
+    """Run the command with the fake face detector; evaluation.json."""
+    assert evaluate.main([*arguments, "--detector", "ssd"]) == status
+    return json.loads(Path("evaluation/evaluation.json").read_text())
+
+
+def table_cells() -> list[list[str]]:
+    """The lines of the tables that were written."""
+    lines = Path("evaluation/table.md").read_text().splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
+
+
+@pytest.fixture
+def photos(fake_networks: FakeDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with models and a data set of four images.
+
+    One masked and one bare face are plain to see; one more masked face is dark in a bright
+    image, one more bare one bright in a dark image: right whole, wrong as faces are cropped.
+    """
+    kinds = {"other.keras": Reversed, "three.keras": ThreeClasses, "sure.tflite": Sure}
+    for name in ("mask_detector.keras", *kinds):
+        Path(name).write_bytes(name.encode())
+    monkeypatch.setattr(
+        classifier.MaskClassifier, "load", lambda path: kinds.get(path.name, FakeClassifier)()
+    )
+    write(tmp_path / "photos" / "with_mask" / "plain.png", BRIGHT)
+    write(tmp_path / "photos" / "with_mask" / "shadow.png", DARK, BRIGHT)
+    write(tmp_path / "photos" / "without_mask" / "plain.png", DARK)
+    write(tmp_path / "photos" / "without_mask" / "lamp.png", BRIGHT, DARK)
+    return tmp_path
+
+
+@pytest.fixture
+def scenes(photos: Path) -> Path:
+    """Two scenes: a masked face that is found; one of another class that is found, one missed."""
+    write(photos / "street" / "images" / "a.png", BRIGHT)
+    annotate(photos / "street" / "annotations" / "a.xml", ("with_mask", FACE))
+    write(photos / "street" / "images" / "b.png", BRIGHT, DARK)
+    annotate(
+        photos / "street" / "annotations" / "b.xml",
+        ("scarf", FACE),
+        ("without_mask", FaceBox(40, 10, 70, 40, 1.0)),
+    )
+    return photos
+
+
+# --- arguments ---
+
+
+def test_help_loads_none_of_the_large_libraries(run_script) -> None:
+    code = (
+        "import sys, facemask.evaluate\n"
+        "try: facemask.evaluate.main(['--help'])\n"
+        "except SystemExit: print([name for name in ('cv2', 'numpy', 'keras', 'sklearn')"
+        " if name in sys.modules])"
+    )
+    done = run_script("-c", code)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "people's" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["--model", "m.keras"], ["--dataset"], ["--scenes"],
+        ["--dataset", "d", "--confidence", "2"], ["--dataset", "d", "--min-face", "0"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(evaluate.main, arguments, capsys).startswith("[ERROR] ")
+
+
+# --- class folders ---
+
+
+def test_faces_and_whole_images_are_two_rows(photos: Path) -> None:
+    record = evaluated("--dataset", "photos")
+    faces, whole = record["sets"][0]["rows"]
+    assert (faces["name"], whole["name"]) == ("faces cropped as at use", "whole images")
+    assert faces["figures"]["mask_detector.keras"]["confusion"] == [[1, 1], [1, 1]]
+    assert whole["figures"]["mask_detector.keras"]["confusion"] == [[2, 0], [0, 2]]
+    assert whole["figures"]["mask_detector.keras"]["accuracy"] == 1.0
+    assert record["sets"][0]["images"] == 4
+
+
+def test_an_image_without_a_face_is_used_whole(photos: Path, fake_networks: FakeDetector) -> None:
+    fake_networks.faces = []
+    faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
+    assert faces["figures"]["mask_detector.keras"]["accuracy"] == 1.0
+    assert faces["note"] == "4 of 4 in which ssd does not find just one face, used whole"
+
+
+def test_of_several_faces_none_is_taken(photos: Path, fake_networks: FakeDetector) -> None:
+    """Nobody said which of them the class of the picture is of."""
+    fake_networks.faces = [FACE, FaceBox(50, 10, 70, 30, 0.8)]
+    faces, _ = evaluated("--dataset", "photos")["sets"][0]["rows"]
+    assert faces["crops"] == 4
+    assert faces["figures"]["mask_detector.keras"]["right"] == 4
+    assert faces["note"] == "4 of 4 in which ssd does not find just one face, used whole"
+
+
+def test_confidence_is_that_of_faces(photos: Path) -> None:
+    faces, _ = evaluated("--dataset", "photos", "--confidence", "0.95")["sets"][0]["rows"]
+    assert faces["note"].startswith("4 of 4 in which")
+
+
+def test_all_detectors_at_hand_are_measured_side_by_side(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SSD is a fake one here, the built-in one is real and sees no face in plain squares."""
+    assert evaluate.main(["--dataset", "photos", "--scenes", "street"]) == 0
+    record = json.loads(Path("evaluation/evaluation.json").read_text())
+    assert record["settings"]["detectors"] == ["ssd", "builtin"]
+    assert record["sets"][0]["box_counts"] == {
+        "ssd": {"none": 0, "one": 4, "several": 0},
+        "builtin": {"none": 4, "one": 0, "several": 0},
+    }
+    recalls = {name: found["recall"] for name, found in record["sets"][1]["findings"].items()}
+    assert recalls == {"ssd": {"count": 2, "total": 3}, "builtin": {"count": 0, "total": 3}}
+    assert ["photos", "ssd", "0", "4", "0", "100.00"] in table_cells()
+    found = [line[:5] for line in table_cells() if line[:2] == ["street", "builtin"]]
+    assert ["street", "builtin", "3", "0.00", "-"] in found
+
+
+def test_the_built_in_detector_is_always_at_hand(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceDetector, "has_weights", lambda folder: False)
+    assert evaluate.main(["--dataset", "photos"]) == 0
+    record = json.loads(Path("evaluation/evaluation.json").read_text())
+    assert record["settings"]["detectors"] == ["builtin"]
+
+
+def test_a_folder_of_weights_that_is_not_there(photos: Path) -> None:
+    with pytest.raises(FacemaskError, match="nowhere: no such folder"):
+        evaluate.main(["--dataset", "photos", "--face", "nowhere"])
+
+
+def test_a_class_that_the_model_does_not_know_is_skipped_by_name(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(photos / "photos" / "scarf" / "1.png", BRIGHT)
+    found = evaluated("--dataset", "photos")["sets"][0]
+    assert found["images"] == 4
+    assert found["problems"] == ["photos/scarf: 1 file(s) of a class that not all models know"]
+    assert "photos/scarf: 1 file(s)" in capsys.readouterr().err
+
+
+def test_a_class_that_one_of_two_models_knows_is_skipped_too(photos: Path) -> None:
+    write(photos / "photos" / "scarf" / "1.png", BRIGHT)
+    record = evaluated("--model", "three.keras", "mask_detector.keras", "--dataset", "photos")
+    whole = record["sets"][0]["rows"][1]
+    assert [figures["crops"] for figures in whole["figures"].values()] == [4, 4]
+    assert whole["agreements"] == {}
+    alone = evaluated("--model", "three.keras", "--dataset", "photos")["sets"][0]["rows"][1]
+    assert alone["figures"]["three.keras"]["confusion"] == [[2, 0, 0], [2, 0, 0], [1, 0, 0]]
+
+
+def test_an_image_that_cannot_be_read_is_named(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "photos" / "with_mask" / "broken.jpg").write_bytes(b"no image")
+    found = evaluated("--dataset", str(photos / "photos"))["sets"][0]
+    assert found["images"] == 4
+    assert len(found["problems"]) == 1
+    assert found["problems"][0].startswith("photos/with_mask/broken.jpg: ")
+    assert "photos/with_mask/broken.jpg" in capsys.readouterr().err
+
+
+def test_several_models_stand_beside_each_other(photos: Path) -> None:
+    """The second one sees a margin around each face: a dark face in a bright image is bright."""
+    record = evaluated("--model", "mask_detector.keras", "other.keras", "--dataset", "photos")
+    faces, whole = record["sets"][0]["rows"]
+    assert list(whole["figures"]) == ["mask_detector.keras", "other.keras"]
+    assert whole["figures"]["other.keras"]["right"] == 0
+    assert faces["figures"]["mask_detector.keras"]["right"] == 2
+    assert faces["figures"]["other.keras"]["confusion"] == [[0, 2], [2, 0]]
+    assert whole["agreements"] == {}  # their columns are not the same
+
+
+def test_models_of_the_same_classes_are_compared(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = evaluated("--model", "mask_detector.keras", "sure.tflite", "--dataset", "photos")
+    whole = record["sets"][0]["rows"][1]
+    assert whole["agreements"] == {
+        "mask_detector.keras and sure.tflite": {
+            "crops": 4, "same_label": 1.0, "largest_difference": 0.1,
+        }
+    }  # fmt: skip
+    assert "mask_detector.keras and sure.tflite |      4 |     100.00" in capsys.readouterr().out
+
+
+def test_two_models_of_one_name_are_told_apart(photos: Path) -> None:
+    Path("old").mkdir()
+    Path("old/mask_detector.keras").write_bytes(b"older")
+    record = evaluated(
+        "--model", "mask_detector.keras", "old/mask_detector.keras", "--dataset", "photos"
+    )
+    names = ["mask_detector.keras", "mask_detector.keras (2)"]
+    assert [model["name"] for model in record["models"]] == names
+    assert record["models"][1]["sha256"] == digest(Path("old/mask_detector.keras"))
+
+
+# --- images that a model was trained on ---
+
+
+@pytest.fixture
+def split(photos: Path) -> dict[str, str]:
+    """Says that the masked photographs were trained on and watched, and one bare one was not."""
+    folder = photos / "photos"
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        write(path, BRIGHT if path.parent.name == "with_mask" else DARK, note=number + 1)
+    parts = {
+        digest(folder / "with_mask" / "plain.png"): "train",
+        digest(folder / "with_mask" / "shadow.png"): "validation",
+        digest(folder / "without_mask" / "plain.png"): "test",
+    }
+    Path("mask_detector.split.json").write_text(json.dumps({"parts": parts}))
+    return parts
+
+
+def test_images_that_a_model_was_trained_on_are_left_out(
+    photos: Path, split: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated("--dataset", "photos")["sets"][0]
+    assert (found["images"], found["left_out"]) == (2, {"mask_detector.keras": 2})
+    assert found["left_out_of"] == {"count": 2, "total": 4}
+    assert (
+        "[INFO] photos: left out 2 of 4 images that mask_detector.keras was trained on;"
+        " --include-seen keeps them\n"
+    ) in capsys.readouterr().out
+
+
+def test_they_are_left_out_for_the_other_models_too(photos: Path, split: dict[str, str]) -> None:
+    record = evaluated("--model", "sure.tflite", "mask_detector.keras", "--dataset", "photos")
+    for row in record["sets"][0]["rows"]:
+        assert [figures["crops"] for figures in row["figures"].values()] == [2, 2]
+    assert [model["split_known"] for model in record["models"]] == [False, True]
+
+
+def test_each_model_may_have_seen_others(
+    photos: Path, split: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = digest(photos / "photos" / "without_mask" / "lamp.png")
+    Path("sure.split.json").write_text(json.dumps({"parts": {seen: "train"}}))
+    found = evaluated("--model", "mask_detector.keras", "sure.tflite", "--dataset", "photos")
+    assert found["sets"][0]["left_out"] == {"mask_detector.keras": 2, "sure.tflite": 1}
+    assert (
+        "left out 3 of 4 images that mask_detector.keras (2) or sure.tflite (1) was trained on"
+    ) in capsys.readouterr().out
+
+
+def test_they_can_be_kept(photos: Path, split: dict[str, str]) -> None:
+    found = evaluated("--dataset", "photos", "--include-seen")["sets"][0]
+    assert (found["images"], found["left_out"]) == (4, {})
+
+
+def test_scenes_are_left_out_as_well(scenes: Path) -> None:
+    parts = {digest(scenes / "street" / "images" / "b.png"): "train"}
+    Path("mask_detector.split.json").write_text(json.dumps({"parts": parts}))
+    found = evaluated("--scenes", "street")["sets"][0]
+    assert (found["images"], found["left_out"]) == (1, {"mask_detector.keras": 1})
+    assert found["findings"]["ssd"]["recall"] == {"count": 1, "total": 1}
+
+
+def test_a_set_of_which_nothing_is_left_is_an_error_and_the_others_go_on(
+    photos: Path, split: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(photos / "seen" / "with_mask" / "a.png", BRIGHT, note=1)
+    (photos / "seen" / "with_mask" / "a.png").write_bytes(
+        (photos / "photos" / "with_mask" / "plain.png").read_bytes()
+    )
+    record = evaluated("--dataset", str(photos / "seen"), "photos", status=1)
+    assert [found["name"] for found in record["sets"]] == ["photos"]
+    assert record["failed"] == {
+        "seen": "seen: all 1 images are ones that mask_detector.keras was trained on; expected"
+        " others (--include-seen keeps them)"
+    }
+    assert capsys.readouterr().err.count("[ERROR] ") == 1
+
+
+def test_an_unusable_record_is_an_error(photos: Path) -> None:
+    Path("mask_detector.split.json").write_text("{}")
+    with pytest.raises(FacemaskError, match=r"mask_detector\.split\.json: expected a split"):
+        evaluate.main(["--dataset", "photos"])
+
+
+def test_a_model_without_a_record_is_named(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated("--dataset", "photos")
+    assert "no mask_detector.split.json beside it" in capsys.readouterr().out
+
+
+# --- scenes ---
+
+
+def test_scenes(scenes: Path) -> None:
+    found = evaluated("--scenes", "street")["sets"][0]
+    annotated, detected = found["rows"]
+    assert (annotated["name"], detected["name"]) == ("annotated boxes >= 24 px", "boxes of ssd")
+    assert annotated["crops"] == 1  # the bare face, 30 pixels wide, and dark
+    assert annotated["figures"]["mask_detector.keras"]["confusion"] == [[0, 0], [0, 1]]
+    assert (detected["crops"], detected["figures"]["mask_detector.keras"]["crops"]) == (2, 1)
+    assert found["findings"]["ssd"]["recall"] == {"count": 2, "total": 3}
+    assert found["findings"]["ssd"]["precision"] == {"count": 2, "total": 2}
+    assert found["findings"]["ssd"]["by_width"]["16-23"] == {"count": 2, "total": 2}
+    assert found["findings"]["ssd"]["by_width"]["24-31"] == {"count": 0, "total": 1}
+    assert found["findings"]["ssd"]["large"] == {"count": 0, "total": 0}
+    assert found["findings"]["ssd"]["ignored"] == 1
+    precisions = {"with_mask": 1.0, "without_mask": 0.0}
+    assert found["precisions"] == {"ssd": {"mask_detector.keras": precisions}}
+    assert found["mean_average_precision"] == {"ssd": {"mask_detector.keras": 0.5}}
+    assert found["milliseconds"]["ssd"] > 0
+    assert found["problems"] == [
+        "street: 1 face(s) of the class scarf, which not all models know: counted as found or"
+        " missed, but not as right or wrong"
+    ]
+
+
+def test_smaller_faces_when_asked_for(scenes: Path) -> None:
+    annotated, _ = evaluated("--scenes", "street", "--min-face", "20")["sets"][0]["rows"]
+    assert annotated["name"] == "annotated boxes >= 20 px"
+    assert annotated["figures"]["mask_detector.keras"]["crops"] == 2
+
+
+def test_a_false_detection_is_of_no_class(scenes: Path, fake_networks: FakeDetector) -> None:
+    fake_networks.faces = [FaceBox(0, 40, 10, 50, 0.99)]
+    found = evaluated("--scenes", "street")["sets"][0]
+    assert found["findings"]["ssd"]["precision"] == {"count": 0, "total": 2}
+    assert found["rows"][1]["crops"] == 2
+    assert found["rows"][1]["figures"] == {}
+    assert ["street", "boxes of ssd", "any", "0", *["-"] * 6] in table_cells()
+
+
+# --- by width and by colour ---
+
+
+def test_right_by_width_is_of_all_annotated_faces(scenes: Path) -> None:
+    """The masked face is 20 pixels wide, narrower than --min-face; the bare one 30."""
+    found = evaluated(
+        "--model", "mask_detector.keras", "other.keras", "--scenes", "street"
+    )["sets"][0]  # fmt: skip
+    one = {
+        "mask_detector.keras": {"right": 1, "total": 1},
+        "other.keras": {"right": 0, "total": 1},
+    }
+    assert found["by_width"] == {"16-23": one, "24-31": one}
+    assert ["data", "width", "mask_detector.keras", "other.keras"] in table_cells()
+    assert ["street", "16-23 px", "100.0 (1/1)", "0.0 (0/1)"] in table_cells()
+    assert found["by_colour"] == {}  # of the wider faces none is masked
+    assert "colour of the mask" not in Path("evaluation/table.md").read_text()
+
+
+def test_faces_that_are_too_narrow_change_no_other_figure(scenes: Path) -> None:
+    """A masked face of 8 pixels, dark, which the model takes for a bare one."""
+    before = evaluated("--scenes", "street")["sets"][0]
+    annotate(
+        scenes / "street" / "annotations" / "b.xml",
+        ("scarf", FACE),
+        ("without_mask", FaceBox(40, 10, 70, 40, 1.0)),
+        ("with_mask", FaceBox(50, 50, 58, 58, 1.0)),
+    )
+    after = evaluated("--scenes", "street")["sets"][0]
+    assert after["by_width"]["<16"] == {"mask_detector.keras": {"right": 0, "total": 1}}
+    assert after["rows"][0]["figures"] == before["rows"][0]["figures"]
+    assert after["rows"][0]["note"] == "2 narrower faces are not among them"
+    sheets = [name for name in Path("evaluation").iterdir() if name.name.endswith("mistakes.png")]
+    assert sheets == []
+
+
+def test_right_by_colour_in_scenes(scenes: Path) -> None:
+    found = evaluated("--scenes", "street", "--min-face", "20")["sets"][0]
+    assert found["by_colour"] == {"white": {"mask_detector.keras": {"right": 1, "total": 1}}}
+    line = ["street", "annotated boxes >= 20 px", "white", "100.0 (1/1)"]
+    assert line in table_cells()
+
+
+def test_right_by_colour_is_of_faces(photos: Path) -> None:
+    """One mask is bright and taken for one; the other is dark and not; bare faces do not count."""
+    found = evaluated("--dataset", "photos")["sets"][0]
+    assert found["by_colour"] == {
+        "white": {"mask_detector.keras": {"right": 1, "total": 1}},
+        "black": {"mask_detector.keras": {"right": 0, "total": 1}},
+    }
+    assert found["by_width"] == {}
+    assert ["photos", "faces cropped as at use", "black", "0.0 (0/1)"] in table_cells()
+    assert "Right by face width" not in Path("evaluation/table.md").read_text()
+
+
+def test_the_colour_is_looked_for_without_the_models_margin(photos: Path) -> None:
+    """The second model sees a bright image around the dark face; the mask is dark all the same."""
+    found = evaluated("--model", "other.keras", "--dataset", "photos")["sets"][0]
+    assert found["by_colour"]["black"] == {"other.keras": {"right": 0, "total": 1}}
+
+
+# --- what is written ---
+
+
+def test_what_is_printed_is_the_table_that_is_written(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated("--dataset", "photos", "--scenes", "street")
+    table = Path("evaluation/table.md").read_text()
+    assert table in capsys.readouterr().out
+    cells = table_cells()
+    faces = ["photos", "faces cropped as at use", "mask_detector.keras", "4", "50.00", "15.0-85.0"]
+    assert [*faces, "50.00", "50.00", "50.00", "0.350"] in cells
+    widths = ["-", "100.00 % of 2", "0.00 % of 1", "-", "-"]
+    labels = ["100.00 % of 1", "100.00 % of 1", "0.00 % of 1"]
+    found = ["street", "ssd", "3", "66.67", "-", "100.00", *widths, *labels]
+    assert found in [line[:-1] for line in cells]  # the last tells the time
+    assert ["street", "ssd", "mask_detector.keras", "100.00", "0.00", "50.00"] in cells
+
+
+def test_nothing_written_tells_of_the_machine(scenes: Path) -> None:
+    (scenes / "photos" / "with_mask" / "broken.jpg").write_bytes(b"no image")
+    (scenes / "street" / "annotations" / "c.xml").write_text("<annotation>")
+    (scenes / "empty").mkdir()
+    record = evaluated(
+        "--dataset", str(scenes / "photos"), "--scenes", str(scenes / "street"),
+        str(scenes / "empty"), status=1,
+    )  # fmt: skip
+    assert [len(found["problems"]) for found in record["sets"]] == [1, 2]
+    assert list(record["failed"]) == ["empty"]
+    for file in ("evaluation.json", "table.md"):
+        assert str(scenes) not in Path("evaluation", file).read_text()
+
+
+def test_pictures(photos: Path) -> None:
+    record = evaluated("--dataset", "photos")
+    stem = "photos-faces_cropped_as_at_use-mask_detector.keras"
+    assert record["pictures"] == [
+        f"{stem}-confusion.png",
+        f"{stem}-mistakes.png",
+        "photos-whole_images-mask_detector.keras-confusion.png",
+    ]
+    assert sorted(path.name for path in Path("evaluation").iterdir()) == [
+        "evaluation.json", *record["pictures"], "table.md",
+    ]  # fmt: skip
+    # The two wrong faces are there: a dark one and a bright one.
+    sheet = read_image(f"evaluation/{stem}-mistakes.png")
+    assert all((sheet == value).all(axis=2).sum() > 5000 for value in (BRIGHT, DARK))
+
+
+def test_no_pictures_of_people_unless_wanted(photos: Path) -> None:
+    record = evaluated("--dataset", "photos", "--no-pictures")
+    assert len(record["pictures"]) == 2
+    assert all(name.endswith("-confusion.png") for name in record["pictures"])
+
+
+def test_a_sheet_of_an_earlier_run_does_not_stay(photos: Path) -> None:
+    sheet = Path("evaluation/photos-faces_cropped_as_at_use-mask_detector.keras-mistakes.png")
+    evaluated("--dataset", "photos")
+    assert sheet.exists()
+    (photos / "photos" / "with_mask" / "shadow.png").unlink()
+    (photos / "photos" / "without_mask" / "lamp.png").unlink()
+    evaluated("--dataset", "photos")
+    assert not sheet.exists()
+
+
+def test_nothing_is_written_when_every_set_fails(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "empty").mkdir()
+    arguments = ["--dataset", "empty", "nowhere", "--scenes", "empty", "--detector", "ssd"]
+    assert evaluate.main(arguments) == 1
+    assert capsys.readouterr().err.count("[ERROR] ") == 3
+    assert list(Path("evaluation").iterdir()) == []
+
+
+def test_what_cannot_be_written_is_said_before_the_networks_load(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    with pytest.raises(FacemaskError, match="can't be written"):
+        evaluate.main(["--dataset", "photos", "--output", "file/below"])
+    assert "loading" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("given", "names"), [("ab", "ab"), ("aab", ["a", "a (2)", "b"])])
+def test_unique(given: Sequence[str], names: Sequence[str]) -> None:
+    assert evaluate.unique(list(given)) == list(names)
+
+
+# --- crops ---
+
+
+@pytest.mark.parametrize("limit", ["BATCH_CROPS", "BATCH_BYTES"])
+def test_memory_holds_one_batch(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five crops, two at a time: two by number, or two by their 300 bytes each."""
+    monkeypatch.setattr(runner, limit, 2 if limit == "BATCH_CROPS" else 600)
+    model = FakeClassifier()
+    image = np.full((10, 10, 3), BRIGHT, np.uint8)
+    answers = evaluate_crops({"m": model}, [Crop(image, None, "with_mask", "x")] * 5)
+    assert model.calls == [2, 2, 1]
+    assert answers.probabilities["m"].shape == (5, 2)
+    assert answers.truth == ("with_mask",) * 5
+
+
+def test_no_crops() -> None:
+    answers = evaluate_crops({"m": FakeClassifier()}, [])
+    assert answers.probabilities["m"].shape == (0, 2)
+    assert answers.mistakes == {"m": []}
+
+
+def test_the_surest_mistakes_are_kept_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dark crops are taken for bare ones with 0.8, bright ones for masked ones with 0.9."""
+    monkeypatch.setattr(runner, "MOST_MISTAKES", 3)
+    monkeypatch.setattr(runner, "BATCH_CROPS", 2)
+    dark, bright = (np.full((100, 400, 3), value, np.uint8) for value in (DARK, BRIGHT))
+    crops = [
+        Crop(dark, None, "with_mask", "1"),
+        Crop(dark, None, "without_mask", "right"),
+        Crop(dark, None, None, "of no class"),
+        Crop(bright, None, "without_mask", "2"),
+        Crop(dark, None, "with_mask", "3"),
+        Crop(bright, None, "without_mask", "4"),
+    ]
+    kept = evaluate_crops({"m": FakeClassifier()}, crops).mistakes["m"]
+    assert [(one.name, one.probability) for one in kept] == [("2", 0.9), ("4", 0.9), ("1", 0.8)]
+    assert (kept[0].truth, kept[0].given) == ("without_mask", "with_mask")
+    assert kept[0].image.shape == (40, 160, 3)
+    assert kept[0].image.mean() == BRIGHT
+
+
+def test_models_without_a_class_in_common(photos: Path) -> None:
+    class Others(FakeClassifier):
+        class_names = ("cat", "dog")
+
+    with pytest.raises(FacemaskError, match="expected models that have a class in common"):
+        evaluate_folders(photos / "photos", "photos", {"a": FakeClassifier(), "b": Others()}, {})
+
+
+def test_figures_can_be_had_without_the_command(photos: Path) -> None:
+    detectors = {"one": FakeDetector(FACE), "none": FakeDetector()}
+    found = evaluate_folders(photos / "photos", "set", {"m": FakeClassifier()}, detectors)
+    assert found.box_counts == {"one": BoxCounts(0, 4, 0), "none": BoxCounts(4, 0, 0)}
+    assert [row.figures["m"].right for row in found.rows] == [2, 4]
+    assert found.left_out_of == Ratio(0, 4)
+
+
+# --- pictures ---
+
+
+def test_a_sheet_has_as_many_pictures_as_there_are_mistakes() -> None:
+    image = np.full((30, 20, 3), (255, 0, 0), np.uint8)  # blue, BGR
+    mistakes = [Misclassification("a", "b", 0.987, f"cost$_{i}$.jpg", image) for i in range(8)]
+    figure = plots.mistakes_figure(mistakes, "title")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(figure.axes) == 12
+    assert len(shown) == 8
+    assert shown[7].get_title() == "labelled a\ngiven b\n98.70 %\ncost$_7$.jpg"
+    array = shown[0].images[0].get_array()
+    assert array is not None
+    assert array[0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_confusion_matrix_has_its_counts() -> None:
+    figures = classification(
+        ["x", "x", "y"], np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]]), ("x", "y", "z")
+    )
+    axes = plots.confusion_figure(figures, "title").axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == [
+        "1\n50.0 %", "1\n50.0 %", "0\n0.0 %", "0\n0.0 %", "1\n100.0 %", "0\n0.0 %", "0", "0", "0",
+    ]  # fmt: skip
+
+
+# --- the real networks ---
+
+
+@pytest.mark.assets
+def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
+    """Twelve photographs and four scenes, with the model that comes with the project."""
+    for name in ("with_mask", "without_mask"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for path in sorted((assets / "dataset" / name).iterdir())[::100][:6]:
+            (tmp_path / "photos" / name / path.name).symlink_to(path)
+    for folder, suffix in (("images", "jpg"), ("annotations", "xml")):
+        (tmp_path / "scenes" / folder).mkdir(parents=True)
+        for path in sorted((assets / "scenes2" / folder).glob(f"*.{suffix}"))[:4]:
+            (tmp_path / "scenes" / folder / path.name).symlink_to(path)
+    done = run_script(
+        "-m", "facemask.evaluate", "--model", PROJECT / "mask_detector.keras",
+        "--dataset", "photos", "--scenes", "scenes", "--include-seen",
+        "--face", assets / "face_detector", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    photos, scenes = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["sets"]
+    for row in photos["rows"]:
+        assert row["crops"] == 12
+        assert row["figures"]["mask_detector.keras"]["right"] >= 11
+    assert scenes["images"] == 4
+    assert scenes["findings"]["ssd"]["recall"]["total"] > 4
+    assert scenes["rows"][0]["figures"]["mask_detector.keras"]["accuracy"] > 0.5
+    by_colour = [share["mask_detector.keras"] for share in photos["by_colour"].values()]
+    assert sum(share["total"] for share in by_colour) == 6
+    assert sum(share["right"] for share in by_colour) >= 5
+    by_width = [share["mask_detector.keras"] for share in scenes["by_width"].values()]
+    assert sum(share["total"] for share in by_width) == scenes["findings"]["ssd"]["recall"]["total"]

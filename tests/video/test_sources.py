@@ -1,0 +1,387 @@
+"""Frames from files, folders, cameras and streams; a real MJPEG server that fails in every way."""
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from facemask.errors import FacemaskError
+from facemask.video import sources
+from facemask.video.sources import DEFAULT_FPS, FileSource, LiveSource, Source, open_source
+
+SAID: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    SAID.clear()
+
+
+def frame(brightness: int, width: int = 64, height: int = 48) -> np.ndarray:
+    return np.full((height, width, 3), brightness, np.uint8)
+
+
+def brightness(image: np.ndarray) -> int:
+    return round(float(image.mean()))
+
+
+def write_video(path: Path, count: int, fps: float = 20.0) -> Path:
+    """A video whose frame N is of brightness 20 N."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (64, 48))
+    for number in range(count):
+        writer.write(frame(number * 20 % 250))
+    writer.release()
+    return path
+
+
+def opened(source: Path | str, **options) -> Source:
+    return open_source(str(source), SAID.append, **options)
+
+
+# --- files and folders ---
+
+
+def test_frames_of_a_file_come_with_its_times(tmp_path: Path) -> None:
+    with opened(write_video(tmp_path / "a.avi", 5)) as source:
+        assert (source.live, source.fps, source.frame_count) == (False, 20.0, 5)
+        times, images = zip(*source.frames(), strict=True)
+    assert times == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    assert [brightness(image) for image in images] == pytest.approx([0, 20, 40, 60, 80], abs=4)
+
+
+def test_every_third_frame_keeps_its_own_time(tmp_path: Path) -> None:
+    with opened(write_video(tmp_path / "a.avi", 8), every=3) as source:
+        found = [(round(time, 3), brightness(image)) for time, image in source.frames()]
+        assert not source.truncated(len(found))
+    assert [time for time, _ in found] == [0, 0.15, 0.3]
+    assert [light for _, light in found] == pytest.approx([0, 60, 120], abs=4)
+
+
+def test_a_looped_file_goes_on_in_time(tmp_path: Path) -> None:
+    with opened(write_video(tmp_path / "a.avi", 3), loop=True) as source:
+        taken = [next_one for next_one, _ in zip(source.frames(), range(7), strict=False)]
+    assert [time for time, _ in taken] == pytest.approx([n / 20 for n in range(7)])
+    assert brightness(taken[3][1]) == pytest.approx(0, abs=4)
+
+
+def test_a_folder_is_read_by_name_and_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
+    for number in (2, 0, 1):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame(number * 50))
+    (tmp_path / "1b.png").write_text("no image")
+    (tmp_path / "notes.md").write_text("notes")
+    with opened(tmp_path) as source:
+        found = [(time * DEFAULT_FPS, brightness(image)) for time, image in source.frames()]
+    assert found == [(0, 0), (1, 50), (3, 100)]
+    assert len(SAID) == 1
+    assert "1b.png" in SAID[0]
+    with opened(tmp_path, every=3) as source:
+        assert [brightness(image) for _, image in source.frames()] == [0, 100]
+
+
+def test_files_that_give_nothing_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match="no such file; expected a video file, a folder"):
+        opened(tmp_path / "missing.mp4")
+    with pytest.raises(FacemaskError, match="expected images in this folder, found none"):
+        opened(tmp_path)
+    (tmp_path / "text.mp4").write_text("text")
+    with pytest.raises(FacemaskError, match="can't be opened; expected a video file"):
+        opened(tmp_path / "text.mp4")
+    with pytest.raises(FacemaskError, match="none of its files can be read"):
+        list(opened(tmp_path_with(tmp_path / "bad", "a.png")).frames())
+
+
+def tmp_path_with(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    (folder / name).write_text("no image")
+    return folder
+
+
+class FakeCapture:
+    """A capture that gives some frames and states whatever it likes."""
+
+    def __init__(self, frames: int, **stated: float):
+        self.frames, self.stated = frames, stated
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        names = {cv2.CAP_PROP_FPS: "fps", cv2.CAP_PROP_FRAME_COUNT: "count"}
+        return self.stated.get(names[key], 0.0)
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.frames -= 1
+        return (True, frame(0)) if self.frames >= 0 else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, frames: int, **stated: float) -> FileSource:
+    monkeypatch.setattr(cv2, "VideoCapture", lambda path: FakeCapture(frames, **stated))
+    return FileSource("it", Path("it.mp4"))
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
+def test_an_impossible_frame_rate_is_replaced(monkeypatch: pytest.MonkeyPatch, fps: float) -> None:
+    assert faked(monkeypatch, 1, fps=fps).fps == DEFAULT_FPS
+
+
+def test_no_frame_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FacemaskError, match="it: opened, but gave no frame"):
+        list(faked(monkeypatch, 0).frames())
+
+
+def test_a_file_that_ends_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = faked(monkeypatch, 60, count=100)
+    assert len(list(cut.frames())) == 60
+    assert cut.truncated(60)
+
+
+def test_a_run_that_is_stopped_early_is_no_cut_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = faked(monkeypatch, 100, count=100)
+    next(stopped.frames())
+    assert not stopped.truncated(1)
+
+
+# --- cameras ---
+
+
+@pytest.mark.parametrize("number", ["99", "99999999999999"])
+def test_a_camera_that_is_not_there_is_one_line(number: str) -> None:
+    with pytest.raises(FacemaskError, match=f"camera {number}: can't be opened; check"):
+        opened(number)
+
+
+class Camera:
+    """A capture that is as slow as its frames, and hangs after some of them."""
+
+    def __init__(self, frames: int, hangs: threading.Event | None = None, pace_s: float = 0.005):
+        self.left, self.hangs, self.pace_s = frames, hangs, pace_s
+        self.released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        return 30.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        time.sleep(self.pace_s)
+        self.left -= 1
+        if self.left >= 0:
+            return True, frame(self.left % 250)
+        if self.hangs:
+            self.hangs.wait(20)
+        return False, None
+
+    def release(self) -> None:
+        self.released = True
+
+
+def live(*cameras: Camera, reconnect_s: float = 0.0) -> LiveSource:
+    waiting: Iterator[Any] = iter(cameras)
+    return LiveSource(
+        "camera 7",
+        lambda: next(waiting),
+        "check it",
+        reconnect_s,
+        SAID.append,  # type: ignore
+    )
+
+
+def test_a_slow_reader_gets_the_newest_frame_and_lag_does_not_grow() -> None:
+    with live(Camera(200)) as source:
+        given = []
+        for time_s, image in source.frames():
+            given.append((time_s, brightness(image)))
+            time.sleep(0.05)
+            if len(given) == 8:
+                break
+    gaps = [a[1] - b[1] for a, b in pairwise(given)]
+    assert min(gaps) >= 4  # some ten frames came in each pause, of which one was taken
+    assert source.passed_over > 30
+    assert given[-1][0] - given[0][0] == pytest.approx(7 * 0.05, abs=0.15)
+
+
+def test_closing_leaves_no_thread_and_lets_the_camera_go() -> None:
+    before, camera = threading.active_count(), Camera(10**6)
+    with live(camera) as source:
+        next(source.frames())
+    assert camera.released
+    assert threading.active_count() == before
+
+
+def test_a_source_that_ends_has_ended_where_nothing_is_to_be_tried() -> None:
+    assert 1 <= len(list(live(Camera(5)).frames())) <= 5
+    assert SAID == []
+
+
+def test_a_camera_that_hangs_is_noticed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "STALL_S", 0.2)
+    monkeypatch.setattr(sources, "FIRST_WAIT_S", 0.05)
+    free = threading.Event()
+    hanging, well = Camera(3, free), Camera(10**6)
+    with live(hanging, well, reconnect_s=5) as source:
+        frames = source.frames()
+        started = time.monotonic()
+        while well.left == 10**6:
+            next(frames)
+        assert time.monotonic() - started < 3
+        free.set()
+    assert SAID == [
+        "camera 7: gives no frames; trying again in 0.1 s",
+        "camera 7: gives frames again",
+    ]
+
+
+def test_it_is_tried_at_growing_intervals_and_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "FIRST_WAIT_S", 0.1)
+    source = live(Camera(2), *(Camera(0) for _ in range(9)), reconnect_s=1.0)
+    started = time.monotonic()
+    with pytest.raises(FacemaskError, match="camera 7: gave no frame for 1 s; check it"):
+        list(source.frames())
+    assert 0.9 < time.monotonic() - started < 2.5
+    assert [line.split(" in ")[1] for line in SAID[:3]] == ["0.1 s", "0.2 s", "0.4 s"]
+    assert len(SAID) == 4
+
+
+# --- streams ---
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/x", "http://user:secret@127.0.0.1:9/x"])
+def test_a_url_that_nobody_answers_is_one_line_without_its_password(address: str) -> None:
+    with pytest.raises(FacemaskError, match=r"^http://127\.0\.0\.1:9/x: can't be opened"):
+        opened(address)
+
+
+class Connection:
+    """What a camera's server sends over one connection."""
+
+    def __init__(self, write: Callable[[bytes], object]):
+        self._write = write
+
+    def begin(self) -> None:
+        kind = b"Content-Type: multipart/x-mixed-replace; boundary=frame"
+        self._write(b"HTTP/1.0 200 OK\r\n" + kind + b"\r\n\r\n")
+
+    def pictures(self, light: int, count: int, pace_s: float = 0.02) -> None:
+        for _ in range(count):
+            picture = cv2.imencode(".jpg", frame(light))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self._write(head.encode() + picture + b"\r\n")
+            time.sleep(pace_s)
+
+    def garbage(self) -> None:
+        self._write(np.random.default_rng(1).bytes(20000))
+
+
+class MJPEGServer:
+    """A network camera on this machine; each connection gets the next of some behaviours."""
+
+    def __init__(self, *behaviours: Callable[[Connection], object]):
+        waiting = iter(behaviours)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                behave = next(waiting, None)
+                if behave is None:
+                    return self.send_error(404)
+                with suppress(ConnectionError, TimeoutError):  # who watched has left
+                    behave(Connection(self.wfile.write))
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/stream.mjpg"
+
+    def __enter__(self) -> "MJPEGServer":
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+def sends(light: int, count: int) -> Callable[[Connection], None]:
+    def behave(connection: Connection) -> None:
+        connection.begin()
+        connection.pictures(light, count)
+
+    return behave
+
+
+def until(frames: Iterator[tuple[float, np.ndarray]], light: int, at_most: int = 500) -> int:
+    """Take frames until one is of that brightness; how many it took."""
+    for number, (_, image) in zip(range(at_most), frames, strict=False):
+        if abs(brightness(image) - light) < 5:
+            return number
+    raise AssertionError(f"no frame of brightness {light}")
+
+
+def test_a_stream_is_read_from_its_url() -> None:
+    with MJPEGServer(sends(100, 10)) as server, opened(server.url) as source:
+        assert source.live
+        lights = [brightness(image) for _, image in source.frames()]
+    assert 1 <= len(lights) <= 10
+    assert lights == pytest.approx([100] * len(lights), abs=3)
+
+
+def test_a_stream_that_drops_stalls_and_sends_garbage_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "STALL_S", 1.0)
+    monkeypatch.setattr(sources, "FIRST_WAIT_S", 0.05)
+    done = threading.Event()
+
+    def stalls(connection: Connection) -> None:
+        sends(120, 10)(connection)
+        done.wait(20)
+
+    def sends_garbage(connection: Connection) -> None:
+        sends(180, 10)(connection)
+        connection.garbage()
+
+    before = threading.active_count()
+    with (
+        MJPEGServer(sends(60, 10), stalls, sends_garbage, sends(240, 10**6)) as server,
+        opened(server.url, reconnect_s=20) as source,
+    ):
+        frames = source.frames()
+        for light in (60, 120, 180, 240):
+            until(frames, light)
+        done.set()
+    assert sum("gives frames again" in line for line in SAID) == 3
+    assert all(line.startswith("http://127.0.0.1:") for line in SAID)
+    assert wait_for(lambda: threading.active_count() == before)
+
+
+def wait_for(true: Callable[[], bool], limit_s: float = 10.0) -> bool:
+    end = time.monotonic() + limit_s
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+@pytest.mark.assets
+def test_the_real_videos_open(assets: Path) -> None:
+    found = {}
+    for name in ("street.mp4", "four_people.mp4"):
+        with opened(assets / "video" / name) as video:
+            found[name] = (video.frame_count, next(iter(video.frames()))[1].shape)
+    assert found == {"street.mp4": (635, (372, 538, 3)), "four_people.mp4": (414, (506, 960, 3))}

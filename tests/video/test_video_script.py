@@ -1,0 +1,454 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import detect_mask_video
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT
+from facemask.images import read_image, write_image
+from facemask.output import display
+from facemask.video import sources
+from facemask.video.sources import FileSource, Source
+from facemask.video.writer import CODECS
+
+from ..conftest import FakeDetector, in_order, obey_ctrl_c, refusal
+from ..video.test_sources import write_video
+
+
+@pytest.fixture
+def clip(fake_networks: FakeDetector, tmp_path: Path) -> Path:
+    """A working folder with a video of twelve frames; the fake networks find a face in each."""
+    return write_video(tmp_path / "clip.avi", 12)
+
+
+def frames_of(path: str | Path) -> int:
+    with FileSource(str(path), Path(path)) as source:
+        return len(list(source.frames()))
+
+
+def test_help(run_script) -> None:
+    done = run_script("detect_mask_video.py", "--help")
+    assert done.returncode == 0
+    assert "--source" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "2"],
+        ["--uncertain", "-1"],
+        ["--output", "out.xyz"],
+        ["--output", "out"],
+        ["--json", "x.csv"],
+        ["--csv", "x.csv", "--no-track"],
+        ["--alert-command", "no-such-program-here"],
+        ["--alert-command", ""],
+        ["--every", "0"],
+        ["--reconnect", "-1"],
+        ["file.mp4"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(detect_mask_video.main, arguments, capsys).startswith("[ERROR] ")
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_every_suffix_that_can_be_written_is_taken(suffix: str) -> None:
+    assert detect_mask_video.parse_arguments(["-o", f"out{suffix}"]).output.suffix == suffix
+
+
+def test_every_frame_is_written_and_recorded(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = detect_mask_video.main(
+        ["-s", "clip.avi", "-o", "out.mp4", "--json", "found.jsonl", "--no-display"]
+    )
+    assert status == 0
+    output = capsys.readouterr().out
+    messages = (
+        "[INFO] loading face detector model...",
+        "[INFO] loading face mask detector model...",
+        "[INFO] starting video stream...",
+        "[INFO] 12 frames in ",
+    )
+    assert in_order(output, *messages)
+    assert "[INFO] 1 face followed: 1 No Mask" in output
+    assert frames_of("out.mp4") == 12
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(12))
+    assert lines[11]["time_s"] == pytest.approx(0.55)
+    assert (lines[0]["width"], lines[0]["height"]) == (64, 48)
+    assert lines[0]["faces"][0]["box"] == [10, 10, 30, 30]
+    assert lines[0]["faces"][0]["label"] == "without_mask"
+    assert {line["faces"][0]["track"] for line in lines} == {1}
+    assert lines[11]["faces"][0]["label"] == "without_mask"  # of seven frames against five
+
+
+def test_without_tracks_each_frame_is_labelled_by_itself(clip: Path) -> None:
+    arguments = ["-s", "clip.avi", "--no-track", "--json", "found.jsonl", "--no-display"]
+    assert detect_mask_video.main(arguments) == 0
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    labels = [line["faces"][0]["label"] for line in lines]
+    assert labels == ["without_mask"] * 7 + ["with_mask"] * 5
+    assert "track" not in lines[0]["faces"][0]
+
+
+def test_a_row_for_each_face_that_was_followed(clip: Path) -> None:
+    assert detect_mask_video.main(["-s", "clip.avi", "--csv", "faces.csv", "--no-display"]) == 0
+    assert Path("faces.csv").read_text().splitlines() == [
+        "track,first_s,last_s,label,share,frames,changes",
+        "1,0.0,0.55,without_mask,1.0,12,0",
+    ]
+
+
+@pytest.mark.parametrize("ends", [FacemaskError("the network broke"), KeyboardInterrupt()])
+def test_rows_of_a_run_that_ends_early_are_kept(
+    clip: Path,
+    fake_networks: FakeDetector,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: BaseException,
+) -> None:
+    find = fake_networks.detect
+
+    def breaks(image: np.ndarray, confidence: float):
+        if image.mean() > 90:
+            raise ends
+        return find(image, confidence)
+
+    monkeypatch.setattr(fake_networks, "detect", breaks)
+    arguments = ["-s", "clip.avi", "--csv", "faces.csv", "--json", "f.jsonl", "--no-display"]
+    with suppress(FacemaskError):
+        detect_mask_video.main(arguments)
+    assert Path("faces.csv").read_text().splitlines()[1:] == ["1,0.0,0.2,without_mask,1.0,5,0"]
+    assert len(Path("f.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_folder_of_images_is_a_source(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("images").mkdir()
+    for number in range(4):
+        write_image(
+            Path("images") / f"{number}.png", np.full((48, 64 + 8 * number, 3), 90, np.uint8)
+        )
+    status = detect_mask_video.main(
+        ["-s", "images", "--every", "2", "--json", "f.jsonl", "-o", "out.mp4", "--no-display"]
+    )
+    assert status == 0
+    lines = [json.loads(line) for line in Path("f.jsonl").read_text().splitlines()]
+    assert [(line["time_s"], line["width"]) for line in lines] == [(0.0, 64), (0.08, 80)]
+    assert "[INFO] 2 frames in " in capsys.readouterr().out
+
+
+def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
+    code = "import os; open('told', 'w').write(os.environ['FACEMASK_LABEL'])"
+    arguments = [
+        "-s", "clip.avi", "--no-display", "--alert-after", "0.2", "--snapshots", "kept",
+        "--alert-command", f'{sys.executable} -c "{code}"',
+    ]  # fmt: skip
+    assert detect_mask_video.main(arguments) == 0
+    assert Path("told").read_text() == "without_mask"
+    (picture,) = Path("kept").iterdir()
+    assert picture.name.endswith("_track-1.jpg")
+
+
+def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed, paused = iter(["s", "", "p", "q"]), iter(["s", "p"])
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(display, "show_frame", lambda title, image: next(pressed))
+    monkeypatch.setattr(display, "pause", lambda title: next(paused))
+    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4"]) == 0
+    assert frames_of("out.mp4") == 4
+    assert len(list(Path().glob("frame_*.png"))) == 2
+
+
+def test_after_kill_9_lines_are_whole_and_the_video_plays(tmp_path: Path) -> None:
+    """With the networks that the project ships, on its own pictures."""
+    picture = read_image(PROJECT / "examples" / "example_01.png")
+    (tmp_path / "pictures").mkdir()
+    for number in range(10):
+        write_image(tmp_path / "pictures" / f"{number}.png", np.roll(picture, 3 * number, axis=1))
+    running = subprocess.Popen(
+        [
+            sys.executable, PROJECT / "detect_mask_video.py", "--source", "pictures", "--loop",
+            "--detector", "builtin", "--output", "out.mp4", "--json", "found.jsonl",
+            "--csv", "faces.csv", "--no-display",
+        ],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    record = tmp_path / "found.jsonl"
+    deadline = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        if record.exists() and record.read_text().count("\n") > 120:
+            break
+        time.sleep(0.01)
+    running.kill()
+    assert running.communicate(timeout=30)[1] == ""
+    lines = record.read_text().split("\n")
+    assert len(lines) > 120
+    assert [json.loads(line)["frame"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert {len(json.loads(line)["faces"]) for line in lines[:-1]} == {1}
+    assert (tmp_path / "faces.csv").read_text().startswith("track,")
+    (part,) = tmp_path.glob(".out.*.part.mp4")
+    assert frames_of(part) > 50
+
+
+def test_a_full_disk_keeps_whole_lines_and_says_so_in_one(clip: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from facemask.errors import FacemaskError; from facemask.output.records import JSONLines;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100));"
+        "lines = JSONLines(Path('f.jsonl'))\n"
+        "try:\n    for n in range(99): lines.write({'frame': n})\n"
+        "except FacemaskError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert done.stdout.startswith("f.jsonl: can't be written: ")
+    assert done.stdout.count("\n") == 1
+    lines = (tmp_path / "f.jsonl").read_text().split("\n")
+    assert lines[-1] == ""
+    assert [json.loads(line)["frame"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert len(lines) > 5
+
+
+def test_uncertain_answers_are_recorded(clip: Path) -> None:
+    arguments = [
+        "-s", "clip.avi", "--json", "found.jsonl", "--no-display", "--uncertain", "0.85",
+        "--no-track",
+    ]  # fmt: skip
+    assert detect_mask_video.main(arguments) == 0
+    lines = [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()]
+    faces = [lines[number]["faces"][0] for number in (0, 11)]
+    assert [(face["label"], face["probability"]) for face in faces] == [
+        ("uncertain", 0.8),
+        ("with_mask", 0.9),
+    ]
+
+
+def test_weights_are_fetched_into_the_projects_own_folder_alone(
+    clip: Path, fake_networks: FakeDetector
+) -> None:
+    detect_mask_video.main(["-s", "clip.avi", "--no-display"])
+    assert fake_networks.fetched == [PROJECT / "face_detector"]
+    detect_mask_video.main(["-s", "clip.avi", "--no-display", "--face", "elsewhere"])
+    assert len(fake_networks.fetched) == 1
+
+
+def test_faces_are_boxed_in_the_video(clip: Path) -> None:
+    detect_mask_video.main(["-s", "clip.avi", "-o", "out.avi", "--no-display"])
+    with FileSource("out.avi", Path("out.avi")) as source:
+        _, first = next(iter(source.frames()))
+    red = first[10:12, 12:28].astype(int)
+    assert red[..., 2].mean() > red[..., 1].mean() + 60
+
+
+def test_ctrl_c_finishes_the_files_and_is_no_failure(
+    clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = fake_networks.detect
+
+    def interrupted_at_the_sixth(image: np.ndarray, confidence: float):
+        if image.mean() > 90:  # each frame is brighter than the last by 20
+            raise KeyboardInterrupt
+        return find(image, confidence)
+
+    before = threading.active_count()
+
+    monkeypatch.setattr(fake_networks, "detect", interrupted_at_the_sixth)
+    arguments = ["-s", "clip.avi", "-o", "out.mp4", "--json", "found.jsonl", "--no-display"]
+    assert detect_mask_video.main(arguments) == 0
+    assert frames_of("out.mp4") == 5
+    assert len(Path("found.jsonl").read_text().splitlines()) == 5
+    assert threading.active_count() == before
+
+
+def test_an_error_while_working_ahead_is_that_error_and_leaves_no_thread(
+    clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(image: np.ndarray, confidence: float):
+        raise FacemaskError("the network broke")
+
+    before = threading.active_count()
+    monkeypatch.setattr(fake_networks, "detect", broken)
+    with pytest.raises(FacemaskError, match="the network broke"):
+        detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4", "--no-display"])
+    assert threading.active_count() == before
+    assert not Path("out.mp4").exists()
+
+
+def test_timings_are_said_at_the_end(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["-s", "clip.avi", "-o", "out.mp4", "--no-display"]
+    detect_mask_video.main(common)
+    assert "median" not in capsys.readouterr().out
+    detect_mask_video.main([*common, "--timings"])
+    lines = capsys.readouterr().out.splitlines()[-8:]
+    assert {line.split()[1] for line in lines[1:-1]} == {
+        "read", "detect", "classify", "track", "draw", "write",
+    }  # fmt: skip
+    assert all(line.split()[2] == "12" for line in lines[1:])
+    assert lines[-1].startswith("[INFO] total          12 ")
+
+
+def test_q_ends_the_run(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["", "x", "q"])
+    titles = []
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(
+        display, "show_frame", lambda title, image: titles.append(title) or next(answers)
+    )
+    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4"]) == 0
+    assert titles == ["Frame"] * 3
+    assert frames_of("out.mp4") == 3
+
+
+def test_q_near_the_end_is_no_cut_file(
+    fake_networks: FakeDetector,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The frames to come have all been read by then."""
+    write_video(tmp_path / "short.avi", 3)
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(display, "show_frame", lambda title, image: "q")
+    assert detect_mask_video.main(["-s", "short.avi"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "[INFO] 1 frames in " in said.out
+
+
+def test_a_live_source_is_labelled_frame_by_frame(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, fake_networks: FakeDetector
+) -> None:
+    """A frame is taken only when the one before has been shown."""
+    events: list[str] = []
+    find = fake_networks.detect
+
+    class Camera(Source):
+        live = True
+
+        def frames(self):
+            for item in file.frames():
+                events.append("read")
+                yield item
+
+    def detect(image: np.ndarray, confidence: float):
+        events.append("detect")
+        return find(image, confidence)
+
+    file = FileSource("clip.avi", clip)
+    monkeypatch.setattr(sources, "open_source", lambda *options: Camera("camera 0"))
+    monkeypatch.setattr(fake_networks, "detect", detect)
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(
+        display, "show_frame", lambda *_: events.append("show") or ("" if len(events) < 9 else "q")
+    )
+    assert detect_mask_video.main([]) == 0
+    assert events == ["read", "detect", "show"] * 3
+
+
+def test_without_a_display_it_says_so_and_goes_on(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect_mask_video.main(["-s", "clip.avi"]) == 0
+    output = capsys.readouterr()
+    assert "[WARN] no display to open a window on" in output.err
+    assert "12 frames" in output.out
+
+
+def test_a_file_that_breaks_off_is_noticed(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(Path("long.avi"), 100)
+    content = Path("long.avi").read_bytes()
+    Path("cut.avi").write_bytes(content[: len(content) // 2])
+    assert detect_mask_video.main(["-s", "cut.avi", "--no-display"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("[WARN] cut.avi: ended after ")
+    assert said.endswith(" of the 100 frames it should have\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-s", "missing.mp4"], "missing.mp4: no such file"),
+        (["-s", "99"], r"camera 99: can't be opened; check .* --source"),
+        (["-s", "clip.avi", "-o", "clip.avi"], "clip.avi: is the video to read"),
+        (["-s", "clip.avi", "-o", "clip.avi/x.mp4"], "can't be written"),
+        (["-s", "clip.avi", "--json", "clip.avi/x.jsonl"], "can't be written"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_networks_load(
+    clip: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FacemaskError, match=reason):
+        detect_mask_video.main([*arguments, "--no-display"])
+    assert "loading" not in capsys.readouterr().out
+
+
+def test_a_camera_that_is_not_there_is_one_line(run_script, tmp_path: Path) -> None:
+    (tmp_path / "stub.keras").write_bytes(b"PK\x03\x04")
+    done = run_script(
+        "detect_mask_video.py", "--source", "99", "--model", "stub.keras", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("[ERROR] camera 99: can't be opened")
+
+
+@pytest.mark.assets
+def test_the_street_has_as_many_frames_annotated(
+    run_script, assets: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    done = run_script(
+        "detect_mask_video.py", "--source", assets / "video" / "street.mp4", "--no-display",
+        "--output", tmp_path / "out.mp4", "--json", tmp_path / "found.jsonl",
+        "--face", assets / "face_detector", "--model", trained_model,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "[INFO] 635 frames in " in done.stdout
+    assert frames_of(tmp_path / "out.mp4") == 635
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert len(lines) == 635
+    assert sum(len(line["faces"]) for line in lines) > 200
+    with FileSource("out.mp4", tmp_path / "out.mp4") as annotated:
+        assert annotated.fps == pytest.approx(24.46, abs=0.05)
+        assert next(iter(annotated.frames()))[1].shape == (372, 538, 3)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_playable_file(
+    assets: Path, trained_model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    running = subprocess.Popen(
+        [
+            sys.executable, PROJECT / "detect_mask_video.py",
+            "--source", assets / "video" / "four_people.mp4", "--no-display",
+            "--output", tmp_path / "out.mp4", "--json", tmp_path / "found.jsonl",
+            "--face", assets / "face_detector", "--model", trained_model,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_ctrl_c,
+    )  # fmt: skip
+    record = tmp_path / "found.jsonl"
+    while running.poll() is None and not (record.exists() and record.read_text().count("\n") > 20):
+        pass
+    running.send_signal(number)
+    output, problems = running.communicate(timeout=30)
+    assert running.returncode == 0, problems
+    frames = int(output.split(" frames in ")[0].split()[-1])
+    assert 20 < frames < 414
+    assert abs(frames_of(tmp_path / "out.mp4") - frames) <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.jsonl", "out.mp4"]
