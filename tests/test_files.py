@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, beside, check_writable, find, replacing
+from facemask.files import PROJECT, beside, check_writable, file_digest, find, replacing
 
 
 def test_find_prefers_the_working_folder_then_looks_beside_the_scripts(
@@ -83,3 +83,10 @@ def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
     assert other != beside(tmp_path / "x.npy")
     assert other.name.startswith(".x.")
     assert other.suffix == ".npy"
+
+
+def test_a_files_digest_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(tmp_path / "abc") == digest

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from facemask.errors import FacemaskError
+from facemask.files import file_digest
 from facemask.geometry import FaceBox
 from facemask.images import list_files, read_image
 
@@ -150,12 +151,6 @@ def _check(path: Path) -> _Check:
         return _Check(file_digest(path), "")
     except (FacemaskError, OSError) as error:
         return _Check("", str(error))
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, in hex: by it a split knows an image under any name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:
