@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.data import dataset, face_crops, splits
     from facemask.data.batches import batches
     from facemask.data.pascal_voc import load_scenes
-    from facemask.detect.ssd import FaceDetector
+    from facemask.detect.ssd import SSDFaceDetector
     from facemask.train import backbones, fit
     from facemask.train import model as model_module
     from facemask.train.feature_cache import cached_head
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     progress = partial(tqdm, disable=None)
     with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
         info("loading images...")
-        load = partial(FaceDetector.load, find(args.face), threads=1, bulk=True)
+        load = partial(SSDFaceDetector.load, find(args.face), threads=1, bulk=True)
         images = dataset.load_labelled_images([find(folder) for folder in args.dataset], progress)
         images = images.with_boxes(face_crops.find_faces(images, load, progress))
         for number, folder in enumerate(map(find, args.scenes)):

@@ -167,14 +167,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str, Detector]":
     """The face detectors by name; where none is named, all that are at hand, the SSD first."""
     from facemask.detect import registry
-    from facemask.detect.ssd import FaceDetector
+    from facemask.detect.ssd import SSDFaceDetector
     from facemask.detect.yunet import YuNetFaceDetector
 
     given = find(folder or FACE)
     if folder and not given.is_dir():
         raise FacemaskError(f"{folder}: no such folder; expected one with face detectors' weights")
     if not names:
-        fetched = {"ssd": FaceDetector, "yunet": YuNetFaceDetector}
+        fetched = {"ssd": SSDFaceDetector, "yunet": YuNetFaceDetector}
         names = [name for name, kind in fetched.items() if kind.has_weights(given)] + ["builtin"]
     info(f"loading face detector models: {', '.join(names)}...")
     return {name: registry.load_detector(name, given, bulk=True) for name in names}

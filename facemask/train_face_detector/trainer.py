@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facemask.detect.builtin import BuiltinFaceDetector, decode, input_size
+from facemask.detect.builtin import BuiltinFaceDetector, decode_predictions, input_size
 from facemask.errors import FacemaskError
 from facemask.files import replacing
 from facemask.geometry import ious
@@ -223,7 +223,7 @@ def raw_detector(
         answers = np.array(network(shown, training=False))[0]
         answers[:, 0] = 1 / (1 + np.exp(-answers[:, 0]))
         answers[:, 1:] = np.exp(np.clip(answers[:, 1:], -4.0, 4.0))
-        boxes, confidences = decode(answers, rows, columns, confidence)
+        boxes, confidences = decode_predictions(answers, rows, columns, confidence)
         return boxes * np.tile([width / columns, height / rows], 2), confidences
 
     return detect
@@ -266,7 +266,7 @@ def calibrate(network: Any, photographs: Sequence[AnnotatedImage]) -> tuple[floa
 
 
 def export(path: Path, network: Any, scale: float, offset: float) -> None:
-    """Write the network for LiteRT as builtin.decode reads it, the calibration worked in."""
+    """Write the network for LiteRT, for builtin.decode_predictions, the calibration worked in."""
     ops = load_keras().ops
 
     def forward(batch: Any) -> Any:

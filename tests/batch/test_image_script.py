@@ -22,7 +22,7 @@ from facemask.output import display
 from facemask.train.export import Quantization, export_tflite
 
 from ..conftest import FakeDetector, in_order, obey_ctrl_c, refusal
-from ..detect.test_classifier import twin_facts
+from ..detect.test_classifier import export_metadata
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -378,10 +378,10 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     ]  # fmt: skip
     first = run_script("detect_mask_image.py", *arguments, "--json", "keras.json", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "twin" not in first.stdout
+    assert "export" not in first.stdout
 
     some = sorted((assets / "real_crops").rglob("*.jpg"))[::80]
-    facts_of_twin = twin_facts(tmp_path / "m.keras")
+    facts_of_twin = export_metadata(tmp_path / "m.keras")
     model = load_keras().models.load_model(tmp_path / "m.keras", compile=False)
     inputs = (model_input(read_image(path), facts_of_twin.input_size) for path in some)
     export_tflite(tmp_path / "m.tflite", model, facts_of_twin, quantize, inputs)
@@ -393,7 +393,7 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     )
     second = run_script("-c", code, cwd=tmp_path)
     assert (second.returncode, second.stderr) == (0, "")
-    assert "[INFO] using m.tflite, the LiteRT twin of m.keras\n" in second.stdout
+    assert "[INFO] using m.tflite, the TFLite export of m.keras\n" in second.stdout
     assert second.stdout.endswith("\n0 []\n")
 
     keras, litert = (

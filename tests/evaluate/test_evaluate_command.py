@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facemask.detect import classifier
-from facemask.detect.ssd import FaceDetector
+from facemask.detect.ssd import SSDFaceDetector
 from facemask.errors import FacemaskError
 from facemask.evaluate import __main__ as evaluate
 from facemask.evaluate import plots, runner
@@ -200,7 +200,7 @@ def test_all_detectors_at_hand_are_measured_side_by_side(
 def test_the_built_in_detector_is_always_at_hand(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FaceDetector, "has_weights", lambda folder: False)
+    monkeypatch.setattr(SSDFaceDetector, "has_weights", lambda folder: False)
     assert evaluate.main(["--dataset", "photos"]) == 0
     record = json.loads(Path("evaluation/evaluation.json").read_text())
     assert record["settings"]["detectors"] == ["builtin"]
