@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,27 +46,29 @@ def windows(side: int) -> list[np.ndarray]:
     return [disc, disc & (radius > 0.5) & (y < 0.4), disc & (y < -0.25)]
 
 
-def placement_matrix(
-    mirrored: bool,
-    degrees: float,
-    zoom: float,
-    shift: tuple[float, float],
-    aspect: float,
-    side: int,
-) -> np.ndarray:
+class Variant(NamedTuple):
+    """How a copy may have been altered."""
+
+    mirrored: bool
+    degrees: float
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)  # to the right and down, in halves of the picture
+
+
+def placement_matrix(variant: Variant, aspect: float, side: int) -> np.ndarray:
     """Where in a thumbnail the pixels of a variant of it come from: float32 (2, 3), for cv2.
 
-    shift: to the right and down, in halves of the picture. aspect: height / width of the original
-    image, since the rotation happens before the stretch to a square. side: pixels of the variant.
+    aspect: height / width of the original image, since the rotation happens before the stretch to
+    a square. side: pixels of the variant.
     """
-    cos = math.cos(math.radians(degrees)) / zoom
-    sin = math.sin(math.radians(degrees)) / zoom
-    flip = -1 if mirrored else 1
+    cos = math.cos(math.radians(variant.degrees)) / variant.zoom
+    sin = math.sin(math.radians(variant.degrees)) / variant.zoom
+    flip = -1 if variant.mirrored else 1
     scale = THUMBNAIL_SIDE / side
     rows = []
     for x, y, offset in (
-        (flip * cos, -flip * sin * aspect, shift[0]),
-        (sin / aspect, cos, shift[1]),
+        (flip * cos, -flip * sin * aspect, variant.shift[0]),
+        (sin / aspect, cos, variant.shift[1]),
     ):
         # About the centre and in halves of the picture; pixel centres are at +0.5.
         origin = ((x + y) * (1 / side - 1) + offset + 1) * THUMBNAIL_SIDE / 2 - 0.5
@@ -172,5 +175,5 @@ def _refine_placement(
                 return None
     except cv2.error:  # the alignment did not converge
         return None
-    most, least = np.linalg.svd(aligned[:, :2], compute_uv=False)
-    return aligned if least > 0.55 and most < 1.8 and most < 1.5 * least else None
+    largest, smallest = np.linalg.svd(aligned[:, :2], compute_uv=False)
+    return aligned if smallest > 0.55 and largest < 1.8 and largest < 1.5 * smallest else None

@@ -52,24 +52,24 @@ class LabelledImages:
         return replace(self, boxes=tuple(boxes))
 
 
-def concatenate(*parts: LabelledImages) -> LabelledImages:
+def concatenate(*sets: LabelledImages) -> LabelledImages:
     """Several sets as one. Raises ValueError unless their classes are the same."""
-    class_names = parts[0].class_names
-    if any(part.class_names != class_names for part in parts):
+    class_names = sets[0].class_names
+    if any(images.class_names != class_names for images in sets):
         raise ValueError(f"Expected sets of the classes {class_names}.")
-    firsts = np.cumsum([0, *(len(part.source_names) for part in parts[:-1])])
+    firsts = np.cumsum([0, *(len(images.source_names) for images in sets[:-1])])
     return LabelledImages(
-        paths=tuple(path for part in parts for path in part.paths),
-        boxes=tuple(box for part in parts for box in part.boxes),
-        labels=np.concatenate([part.labels for part in parts]),
+        paths=tuple(path for images in sets for path in images.paths),
+        boxes=tuple(box for images in sets for box in images.boxes),
+        labels=np.concatenate([images.labels for images in sets]),
         sources=np.concatenate(
-            [part.sources + first for part, first in zip(parts, firsts, strict=True)]
+            [images.sources + first for images, first in zip(sets, firsts, strict=True)]
         ),
-        originals=tuple(path for part in parts for path in part.originals),
-        digests=tuple(digest for part in parts for digest in part.digests),
+        originals=tuple(path for images in sets for path in images.originals),
+        digests=tuple(digest for images in sets for digest in images.digests),
         class_names=class_names,
-        source_names=tuple(name for part in parts for name in part.source_names),
-        skipped=tuple(line for part in parts for line in part.skipped),
+        source_names=tuple(name for images in sets for name in images.source_names),
+        skipped=tuple(line for images in sets for line in images.skipped),
     )
 
 
@@ -84,16 +84,16 @@ def load_labelled_images(
     example). Raises FacemaskError for a missing folder, fewer than two classes, an empty class, or
     folders of different classes.
     """
-    parts = []
+    sets: list[LabelledImages] = []
     for folder in map(Path, folders):
-        part = _load_folder(folder, progress)
-        if parts and part.class_names != parts[0].class_names:
+        images = _load_folder(folder, progress)
+        if sets and images.class_names != sets[0].class_names:
             raise FacemaskError(
                 f"{folder}: expected the classes of {Path(folders[0])},"
-                f" {', '.join(parts[0].class_names)}; found {', '.join(part.class_names)}"
+                f" {', '.join(sets[0].class_names)}; found {', '.join(images.class_names)}"
             )
-        parts.append(part)
-    return concatenate(*parts)
+        sets.append(images)
+    return concatenate(*sets)
 
 
 def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
@@ -104,7 +104,7 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
             f"{folder}: expected a sub-folder of images for each of two or more classes,"
             f" found {names}"
         )
-    files = [(path, label) for label, each in enumerate(class_folders) for path in list_files(each)]
+    files = [(path, label) for label, sub in enumerate(class_folders) for path in list_files(sub)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
 
@@ -114,9 +114,9 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
         if not check.problem
     ]
     labels = np.array([label for _, label, _ in usable], dtype=np.int64)
-    for label, each in enumerate(class_folders):
+    for label, sub in enumerate(class_folders):
         if not np.any(labels == label):
-            raise FacemaskError(f"{each}: expected images of the class {each.name}, found none")
+            raise FacemaskError(f"{sub}: expected images of the class {sub.name}, found none")
     paths = tuple(path for path, _, _ in usable)
     return LabelledImages(
         paths=paths,
@@ -125,7 +125,7 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
         sources=np.zeros(len(paths), np.int64),
         originals=paths,
         digests=tuple(digest for _, _, digest in usable),
-        class_names=tuple(each.name for each in class_folders),
+        class_names=tuple(sub.name for sub in class_folders),
         source_names=(folder.resolve().name,),
         skipped=tuple(check.problem for check in checks if check.problem),
     )
@@ -137,7 +137,7 @@ def _class_folders(folder: Path) -> list[Path]:
         raise FacemaskError(
             f"{folder}: no such folder; expected one with a sub-folder of images for each class"
         )
-    return sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._")
+    return sorted(sub for sub in folder.iterdir() if sub.is_dir() and sub.name[0] not in "._")
 
 
 @dataclass(frozen=True)

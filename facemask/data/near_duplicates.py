@@ -19,6 +19,7 @@ import numpy as np
 from facemask.data.alignment import (
     INVERSE_WARP,
     THUMBNAIL_SIDE,
+    Variant,
     placement_matrix,
     same_picture,
     windows,
@@ -47,13 +48,6 @@ class DuplicateCounts(NamedTuple):
     near: int  # images whose group has an image with other bytes
 
 
-class _Variant(NamedTuple):
-    mirrored: bool
-    degrees: float
-    zoom: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)  # to the right and down, in halves of the picture
-
-
 class _Candidates(NamedTuple):
     """Pairs of images that may be duplicates; arrays of the same length, an entry for each pair."""
 
@@ -65,12 +59,12 @@ class _Candidates(NamedTuple):
 
 
 _STEPS = (-30.0, -22.5, -15.0, -7.5, 0.0, 7.5, 15.0, 22.5, 30.0)
-_TURNS = [_Variant(m, d) for m, d in product((False, True), _STEPS)]
+_TURNS = [Variant(m, d) for m, d in product((False, True), _STEPS)]
 _CROPS = [
-    *(_Variant(m, d, 1.15) for m, d in product((False, True), _STEPS[2:-2])),
-    *(_Variant(m, 0.0, 1.35) for m in (False, True)),
+    *(Variant(m, d, 1.15) for m, d in product((False, True), _STEPS[2:-2])),
+    *(Variant(m, 0.0, 1.35) for m in (False, True)),
     *(
-        _Variant(m, 0.0, 1.15, (0.13 * x, 0.13 * y))
+        Variant(m, 0.0, 1.15, (0.13 * x, 0.13 * y))
         for m, x, y in product((False, True), (-1, 0, 1), (-1, 0, 1))
         if x or y
     ),
@@ -147,7 +141,7 @@ def _groups(
     def same(k: int) -> bool:
         i, j = int(pairs.upright[k]), int(pairs.turned[k])
         variant = _VARIANTS[pairs.variant[k]]
-        placement = placement_matrix(*variant, aspects[j], THUMBNAIL_SIDE)
+        placement = placement_matrix(variant, aspects[j], THUMBNAIL_SIDE)
         return same_picture(thumbnails[i], thumbnails[j], placement, areas[pairs.window[k]])
 
     areas = windows(THUMBNAIL_SIDE)
@@ -171,13 +165,13 @@ def _candidates(
 ) -> _Candidates:
     """The pairs that look alike, each pair once, by falling correlation."""
 
-    def views(j: int, variants: Sequence[_Variant] = _VARIANTS) -> list[np.ndarray]:
+    def views(j: int, variants: Sequence[Variant] = _VARIANTS) -> list[np.ndarray]:
         """The variants of image j, float32 (_SMALL_SIDE, _SMALL_SIDE) each."""
         details = _band(thumbnails[j])
         return [
             cv2.warpAffine(
                 details,
-                placement_matrix(*variant, aspects[j], _SMALL_SIDE),
+                placement_matrix(variant, aspects[j], _SMALL_SIDE),
                 (_SMALL_SIDE, _SMALL_SIDE),
                 flags=INVERSE_WARP,
                 borderMode=cv2.BORDER_REPLICATE,
@@ -187,7 +181,7 @@ def _candidates(
 
     areas = windows(_SMALL_SIDE)
     count = len(thumbnails)
-    whole = np.concatenate([views(j, [_Variant(False, 0.0)]) for j in range(count)])
+    whole = np.concatenate([views(j, [Variant(False, 0.0)]) for j in range(count)])
     upright = [_unit(whole[:, area]) for area in areas]
     candidates: list[_Candidates] = []
     blocks = range(0, count, _BLOCK)

@@ -124,7 +124,7 @@ def write_split(
     parts = {
         images.digests[index]: name for name in PARTS for index in getattr(split, name).tolist()
     }
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
         json.dump(record, file, indent=0)
         file.write("\n")
@@ -138,7 +138,7 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-        if not all(part in PARTS for part in parts.values()):
+        if not set(parts.values()) <= set(PARTS):
             raise ValueError("unknown part")
     except OSError as error:
         raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
