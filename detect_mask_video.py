@@ -7,16 +7,19 @@ Shows the frames with their faces boxed and labelled in a window named Frame: q 
 Ctrl-C does, p pauses it, and s saves the frame as a picture.
 """
 
+import argparse
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from facemask.console import info, run, warn
 from facemask.files import find
+from facemask.timings import NO_TIMINGS, Timings
 from facemask.video.options import check_files, parse_arguments
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from facemask.detect.pool import Networks
     from facemask.detect.types import MaskDetection
 
 
@@ -26,11 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     from imutils.video import FPS
 
     from facemask.detect.pipeline import detect_masks
-    from facemask.detect.pool import Networks
-    from facemask.detect.registry import ensure_weights
     from facemask.output.drawing import draw_detections
     from facemask.output.records import JSONLines, frame_record
-    from facemask.timings import NO_TIMINGS, Timings
     from facemask.video.alerts import Alerts
     from facemask.video.labelling import labelled_frames
     from facemask.video.sources import open_source
@@ -47,20 +47,13 @@ def main(argv: list[str] | None = None) -> int:
         source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
         viewer = None if args.no_display else open_viewer(info, warn)
 
-        # Load the face detector and the mask classifier. load() announces each of them.
-        face, model = find(args.face), find(args.model)
-        detector = ensure_weights(args.detector, face, info)
-        networks = Networks(face, model, info, detector, args.tiles, bulk=True)
-        networks.load()
-
+        networks = load_networks(args)
         info("starting video stream...")
         track_log = enter(TrackLog(args.csv)) if args.track else None
         writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
-        alerts = None
-        if args.alert_command or args.snapshots:
-            delays = args.alert_after, args.alert_cooldown
-            alerts = enter(Alerts(args.alert_command, *delays, args.snapshots, warn))
+        times = args.alert_after, args.alert_cooldown
+        alerts = enter(Alerts(args.alert_command, *times, args.snapshots, warn))
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 
@@ -69,16 +62,14 @@ def main(argv: list[str] | None = None) -> int:
             with networks.acquire() as pair:
                 return detect_masks(frame, *pair, args.confidence, args.uncertain, timings)
 
-        number = 0
-        fps = FPS().start()
+        number, fps = 0, FPS().start()
         frames = enter(labelled_frames(source, find_and_label, timings))
         with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
             for number, (time_s, frame, detections) in enumerate(frames, start=1):
                 if track_log:
                     with timings.stage("track"):
                         detections = track_log.update(detections, time_s)
-                if alerts:
-                    alerts.update(detections, frame, time_s)
+                alerts.update(detections, frame, time_s)
                 if writer or viewer:
                     with timings.stage("draw"):
                         draw_detections(frame, detections, in_place=True)
@@ -90,18 +81,11 @@ def main(argv: list[str] | None = None) -> int:
                 fps.update()
                 if viewer:
                     with timings.stage("show"):
-                        go_on = viewer.show(frame, track_log.status() if track_log else "")
-                    if not go_on:  # q was pressed, or the window closed
-                        break
+                        if not viewer.show(frame, track_log.status() if track_log else ""):
+                            break  # q was pressed, or the window was closed
         fps.stop()
 
-    if source.truncated:
-        warn(
-            f"{source.name}: ended after {source.frames_read} of the {source.frame_count} frames"
-            " it should have"
-        )
-    if source.live:
-        info(f"{source.dropped_frames} frames dropped to keep up with {source.name}")
+    source.report(info, warn)
     info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
     if track_log:
         info(track_log.summary())
@@ -109,6 +93,18 @@ def main(argv: list[str] | None = None) -> int:
         for line in timings.table(number, "frame"):
             info(line)
     return 0
+
+
+def load_networks(args: argparse.Namespace) -> "Networks":
+    """Load the face detector and the mask classifier, and announce each of them."""
+    from facemask.detect.pool import Networks
+    from facemask.detect.registry import ensure_weights
+
+    face, model = find(args.face), find(args.model)
+    detector = ensure_weights(args.detector, face, info)
+    networks = Networks(face, model, info, detector, args.tiles, bulk=True)
+    networks.load()
+    return networks
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ class Alerts:
     that wait for its end, those without an alert come first, then the one whose alert is the
     oldest. Both times are those of the video, which may be read faster than it was recorded.
 
-    An alert saves a picture of the face and runs the command in the background; either may be
-    missing. A context manager. Its memory does not grow with the video.
+    An alert saves a picture of the face and runs the command in the background; either or both
+    may be missing. A context manager. Its memory does not grow with the video.
     """
 
     def __init__(

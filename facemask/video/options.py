@@ -114,7 +114,8 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="program to run, with its arguments and without a shell, when a face has been seen"
-        " without a mask; it is described by FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME",
+        " without a mask; it finds FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME in its"
+        " environment",
     )
     add(
         "--alert-after",

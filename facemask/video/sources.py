@@ -30,7 +30,7 @@ ON_WAIT_S = 0.05  # between calls of Source.on_wait
 # How long close() waits for a reading thread. One that hangs can't be ended, and is left behind.
 JOIN_S = 2.0
 
-REMEDY = (
+CAMERA_REMEDY = (
     "check that it is connected, that no other program uses it and that you may read it, or name"
     " another camera, a file or a URL with --source"
 )
@@ -59,6 +59,9 @@ class Source:
         """
         raise NotImplementedError
 
+    def report(self, log: Log, warn: Log) -> None:
+        """Log, after the last frame, which frames were missing."""
+
     def close(self) -> None:
         """Release the file or the camera."""
 
@@ -82,7 +85,7 @@ def open_source(
     if source.isdecimal():
         index = min(int(source), 2**31 - 1)  # a C int
         return LiveSource(
-            f"camera {source}", lambda: cv2.VideoCapture(index), REMEDY, reconnect_s, log
+            f"camera {source}", lambda: cv2.VideoCapture(index), CAMERA_REMEDY, reconnect_s, log
         )
     if "://" in source:
         name = re.sub("//[^/@]*@", "//", source)  # without a password, since names are logged
@@ -155,6 +158,13 @@ class FileSource(Source):
                 return
             self._capture.release()
             self._capture = self._open()
+
+    def report(self, log: Log, warn: Log) -> None:
+        if self.truncated:
+            warn(
+                f"{self.name}: ended after {self.frames_read} of the {self.frame_count} frames it"
+                " should have"
+            )
 
     def close(self) -> None:
         self._capture.release()
@@ -231,6 +241,9 @@ class LiveSource(Source):
             clock_s, frame = timed_frame
             start_s = clock_s if start_s is None else start_s
             yield clock_s - start_s, frame
+
+    def report(self, log: Log, warn: Log) -> None:
+        log(f"{self.dropped_frames} frames dropped to keep up with {self.name}")
 
     def close(self) -> None:
         reader, self._reader = self._reader, None

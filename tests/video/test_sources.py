@@ -209,6 +209,8 @@ def test_a_slow_reader_gets_the_newest_frame_and_lag_does_not_grow() -> None:
     gaps = [a[1] - b[1] for a, b in pairwise(frames)]
     assert min(gaps) >= 4  # about ten frames came in each pause, of which one was taken
     assert source.dropped_frames > 30
+    source.report(LOG.append, pytest.fail)
+    assert [f"{source.dropped_frames} frames dropped to keep up with camera 7"] == LOG
     assert frames[-1][0] - frames[0][0] == pytest.approx(7 * 0.05, abs=0.15)
 
 
