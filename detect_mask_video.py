@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         track_log = enter(TrackLog(args.csv)) if args.track else None
         writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
-        times = args.alert_after, args.alert_cooldown
-        alerts = enter(Alerts(args.alert_command, *times, args.snapshots, warn))
+        delays = args.alert_after, args.alert_cooldown
+        alerts = enter(Alerts(args.alert_command, *delays, args.snapshots, warn))
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 

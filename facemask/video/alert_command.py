@@ -46,11 +46,13 @@ class AlertCommand:
 
     def __init__(self, command: Sequence[str], log: Callable[[str], None]):
         self._command, self._log = list(command), log
-        self._running: dict[subprocess.Popen[bytes], float] = {}  # and until when it may run
-        self._killed: list[subprocess.Popen[bytes]] = []  # but perhaps not ended yet
+        # Each program that runs, and until when it may, by time.monotonic().
+        self._running: dict[subprocess.Popen[bytes], float] = {}
 
     def start(self, variables: Mapping[str, str]) -> None:
-        """Start the program with these variables added to its environment."""
+        """Start the program, if there is one, with these variables added to its environment."""
+        if not self._command:
+            return
         if len(self._running) >= MAX_RUNNING:
             self._report(f"was not started: {MAX_RUNNING} are still running")
             return
@@ -72,8 +74,7 @@ class AlertCommand:
             self._running[process] = time.monotonic() + TIME_LIMIT_S
 
     def poll(self) -> None:
-        """Log the programs that failed, and end those that run for too long. Does not wait."""
-        self._killed = [process for process in self._killed if process.poll() is None]
+        """Log the programs that failed, and end those that run for too long."""
         for process, deadline in list(self._running.items()):
             if process.poll() is not None:
                 del self._running[process]
@@ -94,19 +95,17 @@ class AlertCommand:
         finally:  # also after a second Ctrl-C
             for process in list(self._running):
                 self._kill(process, "the video is over")
-            for process in self._killed:
-                with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel
-                    process.wait(1)
 
     def _kill(self, process: subprocess.Popen[bytes], cause: str) -> None:
-        """End a process that was not waited for yet, so that its number is still its own."""
+        """End a process and its children; not waited for yet, so that its number is not reused."""
+        del self._running[process]
         with suppress(OSError):  # it ended meanwhile, or runs as another user
             if os.name == "posix":
                 os.killpg(process.pid, signal.SIGKILL)
             else:
                 process.kill()
-        del self._running[process]
-        self._killed.append(process)
+        with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel
+            process.wait(1)
         self._report(f"was ended: {cause}")
 
     def _report(self, message: str) -> None:

@@ -67,7 +67,7 @@ class Alerts:
             check_folder(snapshots)
         self._after_s, self._cooldown_s = after_s, cooldown_s
         self._snapshots, self._log = snapshots, log
-        self._command = AlertCommand(command, log) if command else None
+        self._command = AlertCommand(command, log)
         self._tracks: dict[int, _TrackState] = {}
         self._last_alert_s = -math.inf
 
@@ -80,8 +80,7 @@ class Alerts:
         ignored. frame: (H, W, 3) uint8, BGR, before anything is drawn on it. time_s: seconds from
         the first frame; frames come in order.
         """
-        if self._command:
-            self._command.poll()
+        self._command.poll()
         alerted = []
         for state, track, detection in self._due(detections, time_s):
             if time_s - self._last_alert_s < self._cooldown_s:
@@ -102,13 +101,12 @@ class Alerts:
 
     def close(self) -> None:
         """End the programs that still run; see AlertCommand.close."""
-        if self._command:
-            self._command.close()
+        self._command.close()
 
     def _due(
         self, detections: Sequence[MaskDetection], time_s: float
     ) -> list[tuple[_TrackState, int, MaskDetection]]:
-        """The tracks that an alert is due for, were there no cool-down; the first in turn first."""
+        """The tracks that an alert is due for without regard to the cool-down, in their turn."""
         due = []
         for detection in detections:
             if detection.track is None:
@@ -138,8 +136,7 @@ class Alerts:
                 variables[SNAPSHOT] = str(save_snapshot(self._snapshots.absolute(), stem, crop))
             except (FacemaskError, ValueError) as error:  # ValueError: a face outside the frame
                 self._log(f"alert: no snapshot was saved: {error}")
-        if self._command:
-            self._command.start(variables)
+        self._command.start(variables)
 
 
 def _now() -> datetime:
