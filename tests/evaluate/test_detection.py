@@ -9,8 +9,10 @@ from facemask.evaluate.detection import (
     ImageBoxes,
     average_precision,
     detection_metrics,
+    face_precision,
     match_boxes,
     match_scene,
+    scene_precision,
     size_name,
 )
 from facemask.evaluate.metrics import Ratio
@@ -59,15 +61,6 @@ def test_a_face_is_detected_once_by_the_highest_scoring_box() -> None:
 def test_nothing_to_match() -> None:
     assert match_boxes(squares(), squares(0), [0.9]) == [None]
     assert match_boxes(squares(0), squares(), []) == []
-
-
-def test_a_higher_confidence_leaves_matches_as_they_are() -> None:
-    scene = match_scene([face(MASKED, 0), face(MASKED, 4)], [box(0, 0.6), box(1, 0.9)])
-    assert scene.matches == (1, 0)
-    assert scene.above(0.6).matches == (0,)
-    assert scene.above(0.6).boxes == (box(1, 0.9),)
-    assert scene.above(0.9).boxes == ()
-    assert scene.above(0.9).faces == scene.faces
 
 
 # --- recall and precision ---
@@ -143,26 +136,40 @@ def test_ap_is_the_mean_over_thresholds() -> None:
 def test_average_precision_of_each_class() -> None:
     """An unmasked face taken for a masked one is false there and missed here."""
     images = [
-        ImageBoxes(
-            squares(0, 100), squares(0, 100), np.array([0.6, 0.9]), np.array([0, 1]),
-            np.array([0, 0]),
-        ),
-        ImageBoxes(squares(0), squares(), np.zeros(0), np.array([0]), np.zeros(0, int)),
-    ]  # fmt: skip
+        ImageBoxes(squares(0, 100), squares(0, 100), np.array([0.6, 0.9]), NAMES, [MASKED, MASKED]),
+        ImageBoxes(squares(0), squares(), np.zeros(0), [MASKED], []),
+    ]
     found = average_precision(images, (*NAMES, "absent"))
     masked = pytest.approx(0.5 * 51 / 101)
     assert found.ap50_by_class == {MASKED: masked, UNMASKED: 0.0, "absent": None}
     assert found.ap50 == pytest.approx(0.25 * 51 / 101)
 
 
-def test_a_detection_in_an_ignored_box_is_neither_true_nor_false() -> None:
-    """Both boxes on it, in each class; a third beside it is false."""
-    boxes, scores = squares(0, 1, 100, 300), np.array([0.9, 0.85, 0.8, 0.95])
-    classes = np.array([0, 1, 0, 1])
-    image = ImageBoxes(squares(100), boxes, scores, np.array([0]), classes, squares(0))
-    assert average_precision([image], NAMES).ap50_by_class == {MASKED: 1.0, UNMASKED: None}
-    image = ImageBoxes(squares(100), boxes, scores, ignore_boxes=squares(0))
-    assert average_precision([image]).ap50 == 0.5
+def test_a_detection_on_a_face_of_another_class_is_neither_true_nor_false() -> None:
+    """Two boxes are on the scarf, one of each class; a third, beside it, is false."""
+    faces, labels = squares(0, 100), ["scarf", MASKED]
+    scores = np.array([0.95, 0.9, 0.8, 0.85])
+    on_it = ImageBoxes(faces, squares(0, 1, 100), scores[:3], labels, [MASKED, UNMASKED, MASKED])
+    assert average_precision([on_it], NAMES).ap50_by_class == {MASKED: 1.0, UNMASKED: None}
+    beside = ImageBoxes(faces, squares(0, 1, 100, 300), scores, labels, [MASKED] * 4)
+    assert average_precision([beside], NAMES).ap50_by_class[MASKED] == 0.5
+
+
+def test_a_detection_of_another_class_is_left_out() -> None:
+    image = ImageBoxes(
+        squares(0), squares(0, 50), np.array([0.8, 0.9]), [MASKED], [MASKED, "scarf"]
+    )
+    assert average_precision([image], NAMES).ap50 == 1.0
+
+
+def test_precision_in_scenes() -> None:
+    """With the classifier, the false box has more confidence and less score: .9 x .6 < .7 x 1."""
+    faces = [face(MASKED, 0), face("scarf", 200)]
+    scenes = [match_scene([], []), match_scene(faces, [box(100, 0.9), box(0, 0.7)])]
+    masked = np.array([0.6, 1.0])
+    found = scene_precision(scenes, np.column_stack([1 - masked, masked]), NAMES[::-1], NAMES)
+    assert found.ap50_by_class == {MASKED: 1.0, UNMASKED: None}
+    assert face_precision(scenes).ap50 == pytest.approx(0.5 * 51 / 101)
 
 
 def test_more_detections_than_coco_counts() -> None:
