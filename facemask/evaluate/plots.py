@@ -1,5 +1,6 @@
 """An evaluation as pictures: confusion matrices and sheets of misclassified crops."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facemask.evaluate.crops import Misclassification
 from facemask.evaluate.metrics import Classification
-from facemask.evaluate.runner import Misclassification
+from facemask.evaluate.report import unique
+from facemask.evaluate.runner import SetResult
 from facemask.files import replacing
 
 if TYPE_CHECKING:
@@ -19,8 +22,36 @@ if TYPE_CHECKING:
 COLUMNS = 6  # pictures beside one another on a sheet of mistakes
 
 
+def write_pictures(folder: Path, results: Sequence[SetResult], sheets: bool) -> list[str]:
+    """Write a confusion matrix and a sheet of mistakes for each set, crop set and model.
+
+    sheets: whether sheets are written, which show people's faces. Returns the files' names.
+    """
+    keys = [
+        (result, crops, model)
+        for result in results
+        for crops in result.crop_sets
+        for model in crops.figures
+    ]
+    stems = unique(["-".join(map(_slug, (r.name, c.name, model))) for r, c, model in keys])
+    written = []
+    for stem, (result, crops, model) in zip(stems, keys, strict=True):
+        title = f"{model}: {result.name}, {crops.name}"
+        confusion = folder / f"{stem}-confusion.png"
+        _save(confusion, confusion_figure(crops.figures[model], title))
+        written.append(confusion.name)
+        sheet = folder / f"{stem}-mistakes.png"
+        mistakes = crops.mistakes[model]
+        if sheets and mistakes:
+            _save(sheet, mistakes_figure(mistakes, f"most confident mistakes of {title}"))
+            written.append(sheet.name)
+        elif sheets:  # a sheet of an earlier run would be taken for one of this run
+            sheet.unlink(missing_ok=True)
+    return written
+
+
 def confusion_figure(figures: Classification, title: str) -> "Figure":
-    """How many crops of each class were given which, shaded by their share of the true class."""
+    """The confusion matrix of a model, with draw_confusion."""
     from matplotlib.figure import Figure
 
     classes = len(figures.classes)
@@ -31,37 +62,38 @@ def confusion_figure(figures: Classification, title: str) -> "Figure":
 
 
 def draw_confusion(axes: "Axes", figures: Classification) -> None:
-    """The same into axes of a figure."""
-    names = list(figures.classes)
+    """Draw counts by true and predicted class, with their percentage of the true class."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     counts = np.array(figures.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        share = shares[row, column]
-        text = f"{count}\n{share * 100:.1f} %" if counts[row].sum() else "0"
-        axes.text(
-            column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black"
-        )
-    places, labels = range(len(names)), [_short(name) for name in names]
-    axes.set_xticks(places, labels, rotation=20, parse_math=False)
-    axes.set_yticks(places, labels, parse_math=False)
-    axes.set(xlabel="given class", ylabel="true class")
+    totals = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
+    percentages = counts / np.maximum(totals, 1) * 100
+    names = [_short(name) for name in figures.classes]
+    display = ConfusionMatrixDisplay(percentages, display_labels=names)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 100})
+    numbers = zip(counts.flat, percentages.flat, totals.flat, strict=True)
+    for text, (count, percentage, total) in zip(axes.texts, numbers, strict=True):
+        text.set_text(f"{count}\n{percentage:.1f} %" if total else "0")
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
+    axes.tick_params("x", rotation=20)
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
 def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figure":
-    """A sheet of wrong crops with their true and given class; the surest are at the top left."""
+    """A sheet of wrong crops with their true and predicted class, in their order."""
     from matplotlib.figure import Figure
 
     rows = -(-len(mistakes) // COLUMNS)
     figure = Figure(figsize=(2.1 * COLUMNS, 2.6 * rows + 0.4), layout="constrained")
-    cells = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes in cells:
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axes in panels:
         axes.axis("off")
-    for axes, mistake in zip(cells, mistakes, strict=False):
+    for axes, mistake in zip(panels, mistakes, strict=False):
         axes.imshow(cv2.cvtColor(mistake.image, cv2.COLOR_BGR2RGB))
         lines = (
             f"labelled {_short(mistake.truth)}",
-            f"given {_short(mistake.given)}",
+            f"predicted {_short(mistake.predicted)}",
             f"{mistake.probability * 100:.2f} %",
             _short(mistake.name),
         )
@@ -71,12 +103,16 @@ def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figur
 
 
 def _short(text: str, most: int = 28) -> str:
-    """A name cut in its middle, where it tells least."""
+    """A name with its middle left out, which differs least between names."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
 
 
-def save_figure(path: Path, figure: "Figure") -> None:
-    """Write a picture; the suffix decides its format."""
-    with warnings.catch_warnings(), replacing(path) as part:
+def _slug(name: str) -> str:
+    """A name as a part of a file name."""
+    return re.sub(r"[^\w.]+", "_", name).strip("_")[:60]
+
+
+def _save(path: Path, figure: "Figure") -> None:
+    with warnings.catch_warnings(), replacing(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # of scripts that the font lacks
-        figure.savefig(part, dpi=110)
+        figure.savefig(temporary, dpi=110)

@@ -3,10 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from facemask.evaluate.metrics import Classification, rounded
+from facemask.evaluate.metrics import Classification, classification_record, rounded
 from facemask.evaluate.plots import draw_confusion
 from facemask.files import replacing
 from facemask.train.checkpoint import History
@@ -78,7 +77,7 @@ def write_report(
     report = {
         "model": model,
         **training,
-        "test": rounded(asdict(test)),
+        "test": classification_record(test),
         "curves": rounded(curves),
         "epochs": len(curves["loss"]),
         "best_epoch": kept + 1,

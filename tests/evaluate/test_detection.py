@@ -1,0 +1,186 @@
+"""Matching and average precision, on boxes few enough to work out by hand."""
+
+import numpy as np
+import pytest
+
+from facemask.data.pascal_voc import AnnotatedFace
+from facemask.evaluate.detection import (
+    AveragePrecision,
+    ImageBoxes,
+    average_precision,
+    detection_metrics,
+    face_precision,
+    match_boxes,
+    match_scene,
+    scene_precision,
+    size_name,
+)
+from facemask.evaluate.metrics import Ratio
+from facemask.geometry import FaceBox
+
+MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
+
+
+def squares(*lefts: int, side: int = 20) -> np.ndarray:
+    """Boxes (N, 4) of one size at these distances from the left."""
+    return np.array([(x, 0, x + side, side) for x in lefts], float).reshape(-1, 4)
+
+
+def face(label: str, x: int, width: int = 20) -> AnnotatedFace:
+    return AnnotatedFace(FaceBox(x, 0, x + width, 20, 1.0), label)
+
+
+def box(x: int, confidence: float, width: int = 20) -> FaceBox:
+    return FaceBox(x, 0, x + width, 20, confidence)
+
+
+# --- matching ---
+
+
+def test_a_box_takes_the_face_that_it_overlaps_most() -> None:
+    assert match_boxes(squares(0, 8), squares(6, 1), [0.9, 0.8]) == [1, 0]
+
+
+def test_a_box_whose_best_face_is_taken_takes_the_next() -> None:
+    """Both boxes overlap the first face most; the second one has .6 with the other face."""
+    faces = np.array([(0, 0, 20, 20), (4, 0, 24, 20)])
+    boxes = np.array([(0, 0, 20, 20), (1, 0, 21, 20)])
+    assert match_boxes(faces, boxes, [0.9, 0.8]) == [0, 1]
+    assert match_boxes(faces, boxes, [0.8, 0.9]) == [1, 0]
+
+
+@pytest.mark.parametrize(("width", "match"), [(40, 0), (41, None)])
+def test_half_must_be_shared(width: int, match: int | None) -> None:
+    assert match_boxes(squares(0), np.array([(0, 0, width, 20)]), [0.9]) == [match]
+
+
+def test_a_face_is_detected_once_by_the_highest_scoring_box() -> None:
+    assert match_boxes(squares(0), squares(0, 1, 2), [0.7, 0.9, 0.8]) == [None, 0, None]
+
+
+def test_nothing_to_match() -> None:
+    assert match_boxes(squares(), squares(0), [0.9]) == [None]
+    assert match_boxes(squares(0), squares(), []) == []
+
+
+# --- recall and precision ---
+
+
+def test_detection_metrics() -> None:
+    """Widths on both sides of each limit; the faces of 15, 24 and 60 pixels are found."""
+    widths = (15, 16, 23, 24, 31, 32, 59, 60)
+    lefts = np.cumsum((0, *widths)).tolist()
+    faces = [
+        face(MASKED if width < 40 else "other", x, width)
+        for x, width in zip(lefts, widths, strict=False)
+    ]
+    boxes = [box(lefts[i], 0.9, widths[i]) for i in (0, 3, 7)]
+    scenes = [match_scene(faces, [*boxes, box(1000, 0.9)]), match_scene([], [])]
+    metrics = detection_metrics(scenes, NAMES)
+    assert metrics.images == 2
+    assert metrics.recall == Ratio(3, 8)
+    assert metrics.precision == Ratio(3, 4)
+    assert metrics.by_width == {
+        "<16": Ratio(1, 1), "16-23": Ratio(0, 2), "24-31": Ratio(1, 2), "32-59": Ratio(0, 2),
+        ">=60": Ratio(1, 1),
+    }  # fmt: skip
+    assert metrics.large == Ratio(1, 3)
+    assert metrics.by_label == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
+    assert metrics.ignored == 2
+
+
+@pytest.mark.parametrize(
+    ("width", "name"), [(1, "<16"), (15, "<16"), (16, "16-23"), (59, "32-59"), (60, ">=60")]
+)
+def test_size_name(width: int, name: str) -> None:
+    assert size_name(width) == name
+
+
+# --- average precision ---
+
+
+@pytest.mark.parametrize(
+    ("correct", "faces", "ap50"),
+    [
+        ([1, 1], 2, 1.0),
+        ([1, 1], 4, 51 / 101),  # what is never found has no precision; of 101 recalls 0 to .5
+        ([0, 1], 1, 0.5),
+        ([1, 0, 1], 2, (51 + 50 * 2 / 3) / 101),
+        ([1, 0, 0, 1, 1], 3, (34 + 67 * 0.6) / 101),  # the envelope lifts 2/4 to 3/5
+        ([0, 0], 2, 0.0),
+        ([], 2, 0.0),
+    ],
+)
+def test_average_precision_of_one_class(correct: list[int], faces: int, ap50: float) -> None:
+    """The detections are spread over two images, and stand in no order."""
+    lefts = [100 * index for index in range(faces)]
+    positions = iter(lefts)
+    boxes = [next(positions) if is_correct else 5000 for is_correct in correct]
+    order = np.random.default_rng(0).permutation(len(correct))
+    scores = np.linspace(0.9, 0.1, len(correct))
+    image = ImageBoxes(squares(*lefts), squares(*boxes)[order], scores[order])
+    empty = ImageBoxes(squares(), squares(), np.zeros(0))
+    found = average_precision([image, empty])
+    assert found.ap50 == pytest.approx(ap50)
+    assert found.ap50_by_class == {"face": pytest.approx(ap50)}
+    assert found.ap == pytest.approx(ap50)  # of boxes that fit to the pixel
+
+
+def test_ap_is_the_mean_over_thresholds() -> None:
+    """An IoU of .8 reaches seven of the ten thresholds from .5 to .95."""
+    image = ImageBoxes(squares(0), np.array([(0, 0, 25, 20)]), np.array([0.9]))
+    found = average_precision([image])
+    assert (found.ap50, found.ap) == (1.0, pytest.approx(0.7))
+
+
+def test_average_precision_of_each_class() -> None:
+    """An unmasked face taken for a masked one is false there and missed here."""
+    images = [
+        ImageBoxes(squares(0, 100), squares(0, 100), np.array([0.6, 0.9]), NAMES, [MASKED, MASKED]),
+        ImageBoxes(squares(0), squares(), np.zeros(0), [MASKED], []),
+    ]
+    found = average_precision(images, (*NAMES, "absent"))
+    masked = pytest.approx(0.5 * 51 / 101)
+    assert found.ap50_by_class == {MASKED: masked, UNMASKED: 0.0, "absent": None}
+    assert found.ap50 == pytest.approx(0.25 * 51 / 101)
+
+
+def test_a_detection_on_a_face_of_another_class_is_neither_true_nor_false() -> None:
+    """Two boxes are on the scarf, one of each class; a third, beside it, is false."""
+    faces, labels = squares(0, 100), ["scarf", MASKED]
+    scores = np.array([0.95, 0.9, 0.8, 0.85])
+    on_it = ImageBoxes(faces, squares(0, 1, 100), scores[:3], labels, [MASKED, UNMASKED, MASKED])
+    assert average_precision([on_it], NAMES).ap50_by_class == {MASKED: 1.0, UNMASKED: None}
+    beside = ImageBoxes(faces, squares(0, 1, 100, 300), scores, labels, [MASKED] * 4)
+    assert average_precision([beside], NAMES).ap50_by_class[MASKED] == 0.5
+
+
+def test_a_detection_of_another_class_is_left_out() -> None:
+    image = ImageBoxes(
+        squares(0), squares(0, 50), np.array([0.8, 0.9]), [MASKED], [MASKED, "scarf"]
+    )
+    assert average_precision([image], NAMES).ap50 == 1.0
+
+
+def test_precision_in_scenes() -> None:
+    """With the classifier, the false box has more confidence and less score: .9 x .6 < .7 x 1."""
+    faces = [face(MASKED, 0), face("scarf", 200)]
+    scenes = [match_scene([], []), match_scene(faces, [box(100, 0.9), box(0, 0.7)])]
+    masked = np.array([0.6, 1.0])
+    found = scene_precision(scenes, np.column_stack([1 - masked, masked]), NAMES[::-1], NAMES)
+    assert found.ap50_by_class == {MASKED: 1.0, UNMASKED: None}
+    assert face_precision(scenes).ap50 == pytest.approx(0.5 * 51 / 101)
+
+
+def test_more_detections_than_coco_counts() -> None:
+    """COCO itself stops at a hundred detections an image."""
+    lefts = [30 * index for index in range(150)]
+    image = ImageBoxes(squares(*lefts), squares(*lefts), np.full(150, 0.9))
+    assert average_precision([image]).ap50 == pytest.approx(1.0)
+
+
+def test_no_faces() -> None:
+    image = ImageBoxes(squares(), squares(0), np.array([0.9]))
+    assert average_precision([image]) == AveragePrecision(
+        None, None, {"face": None}, {"face": None}
+    )
