@@ -1,5 +1,6 @@
 """Finding files where a person expects them, and replacing them without half-written states."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ def find(path: str | os.PathLike[str]) -> Path:
     given = Path(path)
     beside_scripts = PROJECT / given
     return beside_scripts if not given.exists() and beside_scripts.exists() else given
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, 64 hexadecimal digits. Raises OSError as open does."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_writable(*paths: Path) -> None:

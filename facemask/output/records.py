@@ -4,8 +4,8 @@ import csv
 import errno
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -145,6 +145,25 @@ class CSVTable(RecordFile):
             self._writer.writerow({**image, **box, **rest})
         if not record["faces"]:
             self._writer.writerow(image)
+
+
+@contextmanager
+def open_records(
+    json_file: Path | None, csv_file: Path | None
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A context manager that gives a function: it writes a record to each file that is wanted.
+
+    The files are finished when the block ends; see RecordFile.
+    """
+    with ExitStack() as stack:
+        kinds = ((JSONList, json_file), (CSVTable, csv_file))
+        files = [stack.enter_context(kind(path)) for kind, path in kinds if path]
+
+        def write(record: dict[str, Any]) -> None:
+            for file in files:
+                file.write(record)
+
+        yield write
 
 
 class LineFile:
