@@ -345,7 +345,7 @@ def from_a_scheduler(cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (CancelledError(), "here: no longer answers; the same command goes on"),
+        (CancelledError(), "here: no longer answers; the same command continues"),
         (ModuleNotFoundError("No module named 'facemask'"), "started in the project's folder"),
         (from_a_scheduler(ImportError("no cv2")), "can't import what it needs .no cv2.; expected"),
         (FacemaskError("m.keras: bad"), "m.keras: bad"),
@@ -355,7 +355,7 @@ def from_a_scheduler(cause: Exception) -> Exception:
 def test_what_ends_a_run_is_one_line(
     outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_engine, "LOOK_S", 0.01)
+    monkeypatch.setattr(dask_engine, "POLL_S", 0.01)
     monkeypatch.setattr(dask_engine, "LOST_S", 0.05)
     with pytest.raises(FacemaskError, match=said):
         list(Cluster(FakeClient(workers=0), "here").each(str, [outcome]))
@@ -453,7 +453,7 @@ def test_interrupted_gone_on_with_and_a_worker_killed(
     said, problems = running.communicate(timeout=120)
     assert running.returncode == 1
     assert problems.splitlines() == [
-        "[WARN] a worker ended unexpectedly; what it was at is done again",
+        "[WARN] a worker ended unexpectedly; its images are labelled again",
         "[ERROR] photos/17b.png: not an image, or of a format unknown here",
     ]
     assert f"[INFO] parts has {there} of 19 parts already\n" in said
