@@ -20,16 +20,19 @@ import pytest
 from distributed import KilledWorker, LocalCluster
 
 import detect_mask_image
-from facemask.batch import archive, dask_engine
-from facemask.batch.archive import Item, Part, Run, Settings, find_items, label_part
+from facemask.batch import dask_engine, labelling
+from facemask.batch.archive import ArchiveRun, find_items
 from facemask.batch.dask_engine import Cluster, open_cluster
+from facemask.batch.labelling import Item, Part, PartResult, Settings, Task, label_part
 from facemask.detect import ssd
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
 from ..conftest import FakeDetector, obey_ctrl_c, refusal
 
-SETTINGS = Settings("model", "face", "ssd")
+SETTINGS = Settings(
+    "model", "face", "ssd", tiles=1, confidence=0.5, uncertain=0.0, max_pixels=10**6
+)
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -48,7 +51,7 @@ def photos(fake_networks: FakeDetector, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "face").mkdir()
     (tmp_path / "face" / ssd.WEIGHTS_NAME).write_bytes(b"a detector")
     yield tmp_path
-    archive._networks_in_here.cache_clear()
+    labelling._make_process_state.cache_clear()
 
 
 def in_turn(function, tasks: Iterable[Any]) -> Iterator[Any]:
@@ -64,12 +67,12 @@ def backwards_and_twice(function, tasks: Iterable[Any]) -> Iterator[Any]:
 
 def run(
     given: list[str], parts: str = "parts", engine=in_turn, size: int = 3, settings=SETTINGS
-) -> list[archive.Done]:
+) -> list[PartResult]:
     """What the script does: find the images, check the folder, do the parts."""
     items, _ = find_items(given)
-    one = Run(items, settings, parts, size)
-    one.check_folder(given)
-    return list(one.label(engine))
+    archive_run = ArchiveRun(items, settings, parts, size)
+    archive_run.check_folder(given)
+    return list(archive_run.label(engine))
 
 
 def records(folder: Path | str = "parts") -> list[dict[str, Any]]:
@@ -130,12 +133,12 @@ def test_what_is_there_is_kept_and_what_is_not_whole_is_done(
         fake_networks, "detect", lambda image, _: looked_at.append(image.mean()) or find(image)
     )
     items, _ = find_items(["photos"])
-    again = Run(items, SETTINGS, "parts", 1)
+    again = ArchiveRun(items, SETTINGS, "parts", 1)
     assert again.check_folder(["photos"]) == 6
-    done = list(again.label(in_turn))
+    results = list(again.label(in_turn))
     assert looked_at == [80, 160, 200]  # part 4 is the file that is no image
     assert records() == expected
-    assert sum(one.images for one in done) == 7
+    assert sum(result.images for result in results) == 7
     assert len(os.listdir("parts")) == 8
 
 
@@ -181,14 +184,14 @@ def test_parts_beside_the_images_are_refused(photos: Path, parts: str) -> None:
 
 def test_a_worker_with_other_weights_does_nothing(photos: Path) -> None:
     items, _ = find_items(["photos"])
-    one = Run(items, SETTINGS, "parts", 3)
+    archive_run = ArchiveRun(items, SETTINGS, "parts", 3)
 
     def elsewhere(function, tasks: Iterable[Any]) -> Iterator[Any]:
         for task in tasks:
             yield task, function(replace(task, weights=(task.weights[0], "other")))
 
     with pytest.raises(FacemaskError, match=r"the face detector on .* is not the one that the run"):
-        list(one.label(elsewhere))
+        list(archive_run.label(elsewhere))
     assert os.listdir("parts") == ["manifest.json"]
 
 
@@ -199,7 +202,7 @@ def test_a_part_that_is_given_up_is_a_problem_and_the_others_are_done(photos: Pa
 
     done = run(["photos"], engine=deadly)
     assert [one.missing for one in done] == [0, 3, 0]
-    assert done[1].problems[0].startswith("part-00001.jsonl: not written: worker after worker")
+    assert done[1].problems[0].startswith("part-00001.jsonl: not written: several workers")
     assert done[1].problems[0].endswith("3 images, from photos/3.png to photos/4.png")
     assert [record["image"] for record in records()] == [
         "photos/0.png",
@@ -217,12 +220,12 @@ def test_object_stores_are_read_and_written(photos: Path) -> None:
     for path in sorted(Path("photos").iterdir()):
         store.pipe_file(f"/bucket/deep/{path.name}", path.read_bytes())
     store.pipe_file("/bucket/.hidden/0.png", b"")
-    items, passed_over = find_items(["memory://bucket"])
+    items, skipped = find_items(["memory://bucket"])
     assert [item.name for item in items][:2] == [
         "memory://bucket/deep/0.png",
         "memory://bucket/deep/1.png",
     ]
-    assert passed_over == ["memory://bucket/deep/notes.txt"]
+    assert skipped == ["memory://bucket/deep/notes.txt"]
     given = ["memory://bucket/", "memory://bucket/none.png"]
     done = run(given, "memory://found/parts")
     problems = [problem for one in done for problem in one.problems]
@@ -342,7 +345,7 @@ def from_a_scheduler(cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (CancelledError(), "here: no longer answers; the same command goes on"),
+        (CancelledError(), "here: no longer answers; the same command continues"),
         (ModuleNotFoundError("No module named 'facemask'"), "started in the project's folder"),
         (from_a_scheduler(ImportError("no cv2")), "can't import what it needs .no cv2.; expected"),
         (FacemaskError("m.keras: bad"), "m.keras: bad"),
@@ -352,7 +355,7 @@ def from_a_scheduler(cause: Exception) -> Exception:
 def test_what_ends_a_run_is_one_line(
     outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_engine, "LOOK_S", 0.01)
+    monkeypatch.setattr(dask_engine, "POLL_S", 0.01)
     monkeypatch.setattr(dask_engine, "LOST_S", 0.05)
     with pytest.raises(FacemaskError, match=said):
         list(Cluster(FakeClient(workers=0), "here").each(str, [outcome]))
@@ -450,7 +453,7 @@ def test_interrupted_gone_on_with_and_a_worker_killed(
     said, problems = running.communicate(timeout=120)
     assert running.returncode == 1
     assert problems.splitlines() == [
-        "[WARN] a worker ended unexpectedly; what it was at is done again",
+        "[WARN] a worker ended unexpectedly; its images are labelled again",
         "[ERROR] photos/17b.png: not an image, or of a format unknown here",
     ]
     assert f"[INFO] parts has {there} of 19 parts already\n" in said
@@ -465,6 +468,6 @@ def test_label_part_can_be_sent() -> None:
     import pickle
 
     part = Part("part-00000.jsonl", (Item("a.png", "a.png"),))
-    task = archive.Task(part, SETTINGS, ("a", "b"), "/", "/parts")
+    task = Task(part, SETTINGS, ("a", "b"), "/", "/parts")
     function, sent = pickle.loads(pickle.dumps((label_part, task)))
     assert (function, sent) == (label_part, task)

@@ -54,6 +54,8 @@ def test_help(run_script) -> None:
         ["-i", "x.png", "-c", "-0.1"],
         ["-i", "x.png", "-c", "nan"],
         ["-i", "x.png", "--uncertain", "61"],
+        ["-i", "x.png", "--max-megapixels", "0"],
+        ["-i", "x.png", "--max-megapixels", "2000"],
         ["-i", "x.png", "--json", "found.txt"],
         ["-i", "x.png", "--csv", "found.json"],
     ],
@@ -104,7 +106,7 @@ def test_folders_and_files_to_a_folder(photos: Path, capsys: pytest.CaptureFixtu
     assert status == 0
     names = sorted(path.name for path in Path("out").iterdir())
     assert names == ["bare.jpg", "masked.png", "masked_2.png"]
-    assert "passed over files that are no images: photos/notes.txt" in capsys.readouterr().out
+    assert "skipped files that are no images: photos/notes.txt" in capsys.readouterr().out
 
 
 def test_an_image_that_cannot_be_read_is_reported_and_the_others_go_on(
@@ -122,6 +124,23 @@ def test_an_image_that_cannot_be_read_is_reported_and_the_others_go_on(
     assert ["error" in record for record in found] == [True, True, True, False]
     assert found[0]["faces"] == []
     assert len(found[3]["faces"]) == 1
+
+
+def test_an_image_of_too_many_pixels_is_reported_and_the_others_go_on(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite("photos/large.png", np.zeros((200, 100, 3), np.uint8))
+    common = ["-i", "photos", "--json", "found.json", "--no-display"]
+    assert detect_mask_image.main([*common, "--max-megapixels", "0.01"]) == 1
+    problem = (
+        "photos/large.png: expected at most 0.01 megapixels, as --max-megapixels says,"
+        " found 100x200 pixels"
+    )
+    assert capsys.readouterr().err == f"[ERROR] {problem}\n"
+    found = json.loads(Path("found.json").read_text())
+    assert [len(record["faces"]) for record in found] == [1, 0, 1]
+    assert found[1]["error"] == problem
+    assert detect_mask_image.main([*common, "--max-megapixels", "0.02"]) == 0
 
 
 def test_without_a_readable_image_no_network_is_loaded(
