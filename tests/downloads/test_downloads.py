@@ -41,13 +41,13 @@ from .server import (
 
 CONTENT = b"not the weights of any network " * 10
 PACKED = gzip.compress(CONTENT)
+# Their checksums are in photographs.sha256.
 PHOTOS = {
     "with_mask/a.jpg": b"a masked face",
     "with_mask/b.jpg": b"another masked face",
     "without_mask/a.jpg": b"an unmasked face",
 }
 CLASSES = {"with_mask": None, "without_mask": None}
-PhotographsAt = Callable[[str], Photographs]
 TOP = "observations-0123abc/"
 DATA = TOP + "experiements/data/"
 
@@ -71,14 +71,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "target"
 
 
-@pytest.fixture
-def photographs(tmp_path: Path) -> PhotographsAt:
-    checksums = tmp_path / "checksums"
-    lines = [f"{hashlib.sha256(c).hexdigest()}  {name}\n" for name, c in PHOTOS.items()]
-    checksums.write_text("".join(lines))
-    return lambda url: dataclasses.replace(
-        DATASET, url=url, checksums=checksums, max_archive=10_000
-    )
+def photographs(url: str) -> Photographs:
+    checksums = Path(__file__).with_name("photographs.sha256")
+    return dataclasses.replace(DATASET, url=url, checksums=checksums, max_archive=10_000)
 
 
 def weights(url: str) -> Weights:
@@ -252,7 +247,7 @@ def test_target_that_is_no_folder(server: Server, tmp_path: Path) -> None:
 GOOD = zipped(repository(PHOTOS))
 
 
-def test_photographs_arrive(server: Server, tmp_path: Path, photographs: PhotographsAt) -> None:
+def test_photographs_arrive(server: Server, tmp_path: Path) -> None:
     url = server.url(sends(GOOD, None))
     said: list[str] = []
     fetch.fetch_dataset(tmp_path / "new", said.append, resource=photographs(url))
@@ -266,9 +261,7 @@ def test_photographs_arrive(server: Server, tmp_path: Path, photographs: Photogr
     assert len(server.requests) == 1
 
 
-def test_hostile_names_are_never_written(
-    server: Server, folder: Path, photographs: PhotographsAt
-) -> None:
+def test_hostile_names_are_never_written(server: Server, folder: Path) -> None:
     names = [
         "../evil",
         DATA + "../evil",
@@ -321,12 +314,7 @@ DATASET_FAILURES = [
 
 @pytest.mark.parametrize(("reply", "message"), FAILURES + DATASET_FAILURES)
 def test_failed_photographs_leave_everything_as_it_was(
-    reply: Reply,
-    message: str,
-    server: Server,
-    folder: Path,
-    photographs: PhotographsAt,
-    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply, message: str, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 0.2))
     (folder / "with_mask").mkdir()
@@ -356,7 +344,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sizes == [1001]
 
 
-def test_own_photographs_stay(server: Server, folder: Path, photographs: PhotographsAt) -> None:
+def test_own_photographs_stay(server: Server, folder: Path) -> None:
     own = {"with_mask/own.jpg": b"mine", "third/own.jpg": b"mine", "README.md": b"read"}
     for name, content in {**own, "with_mask/a.jpg": PHOTOS["with_mask/a.jpg"]}.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -367,9 +355,7 @@ def test_own_photographs_stay(server: Server, folder: Path, photographs: Photogr
     assert (folder / "with_mask/a.jpg").stat() == before
 
 
-def test_own_photograph_of_a_listed_name_stops_the_download(
-    server: Server, folder: Path, photographs: PhotographsAt
-) -> None:
+def test_own_photograph_of_a_listed_name_stops_the_download(server: Server, folder: Path) -> None:
     (folder / "with_mask").mkdir()
     (folder / "with_mask" / "b.jpg").write_bytes(b"mine")
     before = tree(folder)
@@ -383,11 +369,7 @@ def test_own_photograph_of_a_listed_name_stops_the_download(
 
 @pytest.mark.parametrize("problem", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
 def test_one_class_never_comes_alone(
-    problem: BaseException,
-    server: Server,
-    folder: Path,
-    photographs: PhotographsAt,
-    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename, renamed = Path.rename, []
 
@@ -404,7 +386,7 @@ def test_one_class_never_comes_alone(
     assert tree(folder) == {}
 
 
-def test_full_disk(server: Server, small_disk: Path, photographs: PhotographsAt) -> None:
+def test_full_disk(server: Server, small_disk: Path) -> None:
     large = dataclasses.replace(weights(server.url(sends(bytes(500_000)))), size=500_000)
     archive = dataclasses.replace(photographs(large.url), max_archive=500_000)
     for download in (
@@ -440,9 +422,7 @@ def test_the_real_photographs(server: Server, folder: Path, assets: Path) -> Non
 # For the scripts
 
 
-def test_ensure_fetches_nothing_where_files_exist(
-    server: Server, folder: Path, photographs: PhotographsAt
-) -> None:
+def test_ensure_fetches_nothing_where_files_exist(server: Server, folder: Path) -> None:
     (folder / "net.caffemodel").write_bytes(b"whatever lies here")
     (folder / "some class").mkdir()
     url = server.url(sends(CONTENT))
@@ -453,9 +433,7 @@ def test_ensure_fetches_nothing_where_files_exist(
     assert server.requests == []
 
 
-def test_ensure_fetches_what_is_missing(
-    server: Server, folder: Path, photographs: PhotographsAt
-) -> None:
+def test_ensure_fetches_what_is_missing(server: Server, folder: Path) -> None:
     (folder / ".hidden").mkdir()
     (folder / "README.md").write_bytes(b"no class folder")
     before = tree(folder)
@@ -466,7 +444,7 @@ def test_ensure_fetches_what_is_missing(
 
 
 def test_ensure_says_what_to_do(
-    server: Server, tmp_path: Path, photographs: PhotographsAt, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = server.url(refuses(403))
     folder = tmp_path / "a folder"
@@ -532,7 +510,6 @@ def test_main_fetches_weights(
 def test_main_fetches_photographs(
     server: Server,
     folder: Path,
-    photographs: PhotographsAt,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
