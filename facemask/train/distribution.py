@@ -129,6 +129,7 @@ class Processes:
         keras = load_keras()
         values = self.broadcast_arrays([np.asarray(variable) for variable in model.variables])
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
+            keras.utils.set_random_seed(0)  # JAX wants the copies' first weights to be the same, too
             copy = keras.models.clone_model(model)
             for variable, value in zip(copy.variables, values, strict=True):
                 variable.assign(value)
@@ -154,9 +155,6 @@ class Processes:
 
             def __len__(self) -> int:
                 return len(stream)
-
-            def on_epoch_end(self) -> None:
-                stream.on_epoch_end()
 
             def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
                 inputs, labels, *weights = stream[number]
@@ -287,7 +285,9 @@ def _exit_at_once(status: int) -> None:
 _FILTER = """
 import sys
 log = sys.stdin.read()
-sys.stderr.write(sys.argv[1] if "distributed service detected fatal errors" in log else log)
+if "distributed service detected fatal errors" in log:
+    log = sys.argv[1]
+sys.stderr.writelines(line for line in log.splitlines(True) if line[0] not in "IW")
 """
 
 
@@ -295,7 +295,8 @@ def _shorten_native_log() -> None:
     """Replace what JAX logs when it aborts this process by one line.
 
     JAX does so when it counts another process as lost. Nothing in this process runs after that, so
-    that a child has to read the log. What Python writes is shown as before.
+    that a child has to read the log. Of any other log it shows all but information and warnings.
+    What Python writes is shown as before.
     """
     sys.stderr.flush()
     shown = os.dup(2)
