@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.train.fit import _stream_errors
+from facemask.train.fit import stream_errors
 
 # Temperatures that calibration may choose from. With few validation images, all of them right, the
 # likelihood alone would make the model ever surer: it is never made surer than training left it.
@@ -29,7 +29,7 @@ def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str])
 
 def predict(model: Any, inputs: Any) -> np.ndarray:
     """The probabilities of the classes for each image of a stream, (N, C), with a progress bar."""
-    with _stream_errors():
+    with stream_errors():
         return np.asarray(model.predict(inputs))
 
 
