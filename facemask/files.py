@@ -23,12 +23,6 @@ def find(path: str | os.PathLike[str]) -> Path:
     return beside_scripts if not given.exists() and beside_scripts.exists() else given
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, 64 hexadecimal digits. Raises OSError as open does."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_writable(*paths: Path) -> None:
     """Check, before any expensive work, that files can be written at the paths.
 

@@ -52,7 +52,7 @@ def screen() -> Iterator[Display]:
 
 
 def wait_for(condition, seconds: float = 60.0):
-    """The first true value of condition(), or its last value when the time is over."""
+    """The first true value of condition(), or its last value after that many seconds."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -67,11 +67,11 @@ def connected(address: str) -> Display | None:
 
 
 def find_window(screen: Display, title: str) -> Any:
-    """The window of that title, as soon as it is on the screen; None if it does not come."""
+    """The window of that title, as soon as it is on the screen; None if it does not appear."""
 
     def titled() -> Any:
         windows = screen.screen().root.query_tree().children
-        return next((one for one in windows if one.get_wm_name() == title), None)
+        return next((window for window in windows if window.get_wm_name() == title), None)
 
     return wait_for(titled)
 
@@ -85,7 +85,7 @@ def press(screen: Display, window: Any, key: str) -> None:
 
 
 def close(screen: Display, window: Any) -> None:
-    """What a window manager sends when a person clicks on the window's cross."""
+    """Send what a window manager sends when a person closes the window."""
     atoms = [screen.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW")]
     data = (32, [atoms[1], X.CurrentTime, 0, 0, 0])
     window.send_event(protocol.event.ClientMessage(window=window, client_type=atoms[0], data=data))
@@ -93,7 +93,7 @@ def close(screen: Display, window: Any) -> None:
 
 
 def pixels(screen: Display, colour: tuple[int, int, int]) -> int:
-    """How many pixels of the screen have just that colour."""
+    """How many pixels of the screen have exactly that colour, RGB."""
     grabbed = np.asarray(ImageGrab.grab(xdisplay=screen.get_display_name()).convert("RGB"))
     return int((grabbed == colour).all(axis=2).sum())
 
@@ -129,7 +129,7 @@ def test_a_screen_is_noticed(screen: Display, monkeypatch: pytest.MonkeyPatch) -
 
 SHOW = """
 import sys, numpy as np
-from facemask import display
+from facemask.output import display
 image = np.full((int(sys.argv[2]), int(sys.argv[1]), 3), (0, 0, 255), np.uint8)
 print(repr(display.show_until_key("Output", image)))
 """

@@ -11,7 +11,7 @@ from facemask.images import ImageError, write_image
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with photos/: two images of one name, an odd one, and a text."""
+    """A working folder with photos/: two images of one name, a GIF, and a text."""
     for name in ("photos/a.jpg", "photos/in/a.jpg", "photos/b.gif", "photos/notes.txt", "x/a.jpg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -120,10 +120,10 @@ def test_paths_need_no_package_for_urls(tmp_path: Path) -> None:
         "try: find_files('s3://bucket')\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    lines = done.stdout.splitlines()
+    lines = process.stdout.splitlines()
     assert lines[0] == "{'b'} b'1'"
     assert lines[1].startswith("s3://bucket: URLs need universal-pathlib, which can't be imported")
     assert lines[1].endswith("`pip install -r requirements-archive.txt`")
