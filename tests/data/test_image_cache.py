@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facemask.data.image_cache import ImageCache, read_uncached
 
 from facemask.data.batches import batches
 from facemask.data.dataset import load_labelled_images
-from facemask.data.image_cache import ImageCache, read_uncached
 from facemask.errors import FacemaskError
 
 from ..data.test_dataset import write_class
