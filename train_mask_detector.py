@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facemask.console import info, run, warn
-from facemask.train.options import CALIBRATION_IMAGES, parse_arguments, settings_of
+from facemask.console import info, progress, run, warn
+from facemask.train.options import parse_arguments, settings_of
 
 if TYPE_CHECKING:
     from facemask.train.stages import Outputs, Training
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported here, so that --help and wrong arguments are answered at once.
-    from tqdm import tqdm
-
     from facemask.data import batches, loading
     from facemask.train import backbones, distribution, stages
     from facemask.train.model import build_model, set_seed
 
     processes = distribution.initialize(args.cluster, args.worker, args.cluster_timeout)
     outputs = stages.Outputs(args.model, args.plot, args.report)
-    if processes.chief:
-        outputs.check(make_folders=not args.dry_run)
+    outputs.check(processes, make_folders=not args.dry_run)
     weights = backbones.find_weights(args.weights, args.backbone, download=not args.dry_run)
     size = (args.input_size, args.input_size)
-    progress = partial(tqdm, disable=None)  # None: no bars where standard error is no terminal
     load_detector = None
     if args.crop_faces:
         info("loading face detector model...")
@@ -46,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         images = loading.load_images(
             args.dataset, args.scenes, Path(crops), load_detector, info, progress, not args.dry_run
         )
-        if loading.is_drawn(args.dataset):
-            warn("drawn sample: the model will know the drawings, not faces")
+        for warning in loading.warnings_about(images, args.dataset):
+            warn(warning)
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)
         stream = partial(
             batches.batches, images, size=size, batch_size=args.batch_size, margin=args.margin,
@@ -63,9 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         set_seed(args.seed)
         model = build_model(len(images.class_names), weights, size, backbone=args.backbone)
         training = stages.Training(
-            model, images, split, stream, checkpoint, processes, seed=args.seed,
-            classic=args.classic, early_stopping=args.early_stopping,
-            feature_cache=args.feature_cache and not args.classic and weights != "none",
+            model, images, split, stream, checkpoint, processes, classic=args.classic,
+            early_stopping=args.early_stopping, feature_cache=args.feature_cache, seed=args.seed,
             mixed_precision=args.mixed_precision, tensorboard=args.tensorboard,
         )  # fmt: skip
         if args.dry_run:
@@ -88,9 +83,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate_and_save(args: argparse.Namespace, training: "Training", outputs: "Outputs") -> None:
     """Calibrate the model, report on the test images, and write all files."""
-    from facemask.data.loading import is_drawn
-    from facemask.data.splits import write_split
-    from facemask.detect.metadata import ModelMetadata
     from facemask.evaluate.metrics import classification
     from facemask.train import calibrate, report
 
@@ -111,24 +103,13 @@ def evaluate_and_save(args: argparse.Namespace, training: "Training", outputs: "
     figures = classification(names, probabilities, images.class_names)
 
     info("saving mask detector model...")
-    record = report.training_record(
-        images, split, settings_of(args), is_drawn(args.dataset), temperature, figures
-    )
-    size = training.model.input_shape[1:3]
-    metadata = ModelMetadata(images.class_names, size, margin=args.margin, training=record)
-    outputs.save(training.model, metadata, args.quantize, training.sample(CALIBRATION_IMAGES))
-    write_split(outputs.split, images, split, args.split, args.seed)
-    history, best_epoch = training.history, training.best_epoch
-    report.plot_history(args.plot, history, best_epoch, figures)
+    record = report.training_record(args.dataset, training, settings_of(args), temperature, figures)
+    outputs.save(training, record)
+    report.plot_history(args.plot, training.history, training.best_epoch, figures)
     if args.report:
-        report.write_report(
-            args.report, args.model.name, record, history, best_epoch, figures, images.skipped,
-            training.interrupted,
-        )  # fmt: skip
+        report.write_report(args.report, args.model.name, record, training, figures)
     info(report.summary(figures))
     info(f"wrote {outputs}")
-    if images.skipped:
-        warn(f"skipped or repaired, {len(images.skipped)}: {'; '.join(images.skipped)}")
     if training.interrupted:
         info(f"the same command with --resume goes on from {outputs.checkpoint}")
     else:

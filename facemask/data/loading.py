@@ -85,6 +85,16 @@ def is_drawn(folders: Sequence[str]) -> bool:
     return any(is_sample_dataset(find(folder)) for folder in folders)
 
 
+def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:
+    """What a user should know about the images before a model is trained on them, a line each."""
+    lines = []
+    if is_drawn(folders):
+        lines.append("drawn sample: the model will know the drawings, not faces")
+    if images.skipped:
+        lines.append(f"skipped or repaired, {len(images.skipped)}: {'; '.join(images.skipped)}")
+    return lines
+
+
 def _ensure_photographs(folder: Path, announce: Callable[[str], None], download: bool) -> None:
     if folder.resolve() != PROJECT / "dataset":
         return

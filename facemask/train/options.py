@@ -33,8 +33,6 @@ MARGIN = 0.1
 INPUT_SIZE, CLASSIC_INPUT_SIZE = 128, 224
 SEED = 42
 CLUSTER_TIMEOUT = 300  # seconds; some machines start more slowly than others
-# Training images from which int8 quantization takes the ranges of its numbers.
-CALIBRATION_IMAGES = 200
 # The options that are recorded; see settings_of. No paths: they describe the user's machine.
 SETTINGS = (
     "backbone", "classic", "split", "crop_faces", "detector", "margin", "input_size",
@@ -67,6 +65,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         args.input_size = CLASSIC_INPUT_SIZE if args.classic else INPUT_SIZE
     if args.classic:
         args.margin = 0.0  # there are no boxes to enlarge
+    # A backbone with random weights is trained together with the head.
+    args.feature_cache &= not args.classic and args.weights != "none"
     return args
 
 

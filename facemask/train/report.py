@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from facemask.data.dataset import LabelledImages
-from facemask.data.splits import PARTS, Split
+from facemask.data.loading import is_drawn
+from facemask.data.splits import PARTS
 from facemask.evaluate.metrics import Classification, rounded
 from facemask.evaluate.plots import draw_confusion
 from facemask.files import replacing
@@ -16,6 +16,8 @@ from facemask.train.model import versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from facemask.train.stages import Training
 
 
 def plot_history(
@@ -70,21 +72,22 @@ def history_figure(
 
 
 def training_record(
-    images: LabelledImages,
-    split: Split,
+    folders: Sequence[str],
+    training: "Training",
     settings: Mapping[str, Any],
-    drawn_sample: bool,
     temperature: float,
     test: Classification,
 ) -> dict[str, Any]:
     """What the model file records of its training; all values are JSON types.
 
-    Folders appear by their names only, because a path would describe the user's machine.
+    folders: of the images. They appear by their names only, because a path would describe the
+    user's machine.
     """
+    images, split = training.images, training.split
     return {
         "sources": images.source_names,
         "dataset_sha256": images.digest,
-        "drawn_sample": drawn_sample,
+        "drawn_sample": is_drawn(folders),
         "images": {name: len(getattr(split, name)) for name in PARTS},
         "settings": dict(settings),
         "temperature": round(temperature, 4),  # already part of the weights
@@ -98,28 +101,24 @@ def training_record(
 def write_report(
     path: str | os.PathLike[str],
     model: str,
-    training: Mapping[str, Any],
-    history: History,
-    best_epoch: int,
+    record: Mapping[str, Any],
+    training: "Training",
     test: Classification,
-    skipped: Sequence[str],
-    interrupted: bool,
 ) -> None:
     """Write all figures of a training as JSON.
 
-    model: the file's name; training: see training_record; history, best_epoch, test: as
-    history_figure takes them; skipped: a line for each file that can't be used.
-    Raises FacemaskError when the file can't be written.
+    model: the file's name; record: see training_record. Raises FacemaskError when the file can't
+    be written.
     """
     report = {
         "model": model,
-        **training,
+        **record,
         "test": rounded(asdict(test)),
-        "curves": rounded(history),
-        "epochs": len(history["loss"]),
-        "best_epoch": best_epoch + 1,
-        "interrupted": interrupted,
-        "skipped": list(skipped),
+        "curves": rounded(training.history),
+        "epochs": len(training.history["loss"]),
+        "best_epoch": training.best_epoch + 1,
+        "interrupted": training.interrupted,
+        "skipped": list(training.images.skipped),
     }
     with replacing(path) as temporary:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,22 @@ import numpy as np
 
 from facemask.data.batches import inputs_of
 from facemask.data.dataset import LabelledImages, Progress, balanced_weights, no_progress
-from facemask.data.splits import Split, split_path
+from facemask.data.splits import Split, split_path, write_split
 from facemask.detect.metadata import ModelMetadata, weights_digest
 from facemask.files import check_writable
 from facemask.train import fit
 from facemask.train.checkpoint import Checkpoint, History, checkpoint_path
 from facemask.train.distribution import ALONE, Processes
-from facemask.train.export import Quantization, export_tflite
+from facemask.train.export import export_tflite
 from facemask.train.feature_cache import cached_head
 from facemask.train.model import save_model, unfreeze
 
 # Augmented views of each image from which the head's features are computed, besides the image
 # itself. More views take more time and were not more accurate.
 VIEWS = 3
+
+# Training images from which int8 quantization takes the ranges of its numbers.
+CALIBRATION_IMAGES = 200
 
 HEAD, FINE_TUNING = "head", "fine-tuning"  # the names of the stages in a checkpoint
 
@@ -49,16 +52,29 @@ class Outputs:
     def checkpoint(self) -> Path:
         return checkpoint_path(self.model)
 
-    def save(
-        self, model: Any, metadata: ModelMetadata, quantize: Quantization, sample: Iterable[Any]
-    ) -> None:
-        """Write the model and its TFLite export; quantize, sample: as export_tflite takes them."""
-        save_model(self.model, model, metadata)
-        metadata = replace(metadata, twin_of=weights_digest(self.model))
-        export_tflite(self.tflite, model, metadata, quantize, sample)
+    def save(self, training: "Training", record: dict[str, Any]) -> None:
+        """Write the model, its TFLite export and the split, each whole or not at all.
 
-    def check(self, make_folders: bool) -> None:
-        """Raise FacemaskError for a file that can't be written; see check_writable."""
+        record: report.training_record of the training, whose settings count here.
+        """
+        settings = record["settings"]
+        metadata = ModelMetadata(
+            class_names=training.images.class_names,
+            input_size=training.model.input_shape[1:3],
+            margin=settings["margin"],
+            training=record,
+        )
+        save_model(self.model, training.model, metadata)
+        metadata = replace(metadata, twin_of=weights_digest(self.model))
+        sample = training.sample(CALIBRATION_IMAGES)
+        export_tflite(self.tflite, training.model, metadata, settings["quantize"], sample)
+        images, split = training.images, training.split
+        write_split(self.split, images, split, settings["split"], settings["seed"])
+
+    def check(self, processes: Processes, make_folders: bool) -> None:
+        """Raise FacemaskError for a file that the chief can't write; see check_writable."""
+        if not processes.chief:
+            return
         paths = (self.model, self.plot, self.tflite, self.split, self.checkpoint, self.report)
         check_writable(*(path for path in paths if path), make_folders=make_folders)
 
