@@ -8,9 +8,9 @@ options and settings, with their reasons, are in facemask/train/options.py.
 """
 
 import argparse
-import tempfile
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from facemask.console import info, progress, run, warn
@@ -27,17 +27,17 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.train import backbones, distribution, stages
     from facemask.train.model import build_model, set_seed
 
-    processes = distribution.initialize(args.cluster, args.worker, args.cluster_timeout)
-    outputs = stages.Outputs(args.model, args.plot, args.report)
-    outputs.check(processes, make_folders=not args.dry_run)
-    weights = backbones.find_weights(args.weights, args.backbone, download=not args.dry_run)
-    size = (args.input_size, args.input_size)
-    load_detector = None
-    if args.crop_faces:
-        info("loading face detector model...")
-        load_detector = loading.detector_loader(args.detector, args.face, info)
+    cluster = args.cluster, args.worker, args.cluster_timeout
+    with distribution.initialize(*cluster) as processes, TemporaryDirectory() as crops:
+        outputs = stages.Outputs(args.model, args.plot, args.report)
+        outputs.check(processes, make_folders=not args.dry_run)
+        weights = backbones.find_weights(args.weights, args.backbone, download=not args.dry_run)
+        size = (args.input_size, args.input_size)
+        load_detector = None
+        if args.crop_faces:
+            info("loading face detector model...")
+            load_detector = loading.detector_loader(args.detector, args.face, info)
 
-    with tempfile.TemporaryDirectory(prefix="facemask-") as crops:
         info("loading images...")
         images = loading.load_images(
             args.dataset, args.scenes, Path(crops), load_detector, info, progress, not args.dry_run
