@@ -237,4 +237,4 @@ class Training:
             return self._train_stage(*networks, **options)
         except fit.Interrupted as error:
             self.interrupted = True
-            return error.curves
+            return error.history
