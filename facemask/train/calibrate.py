@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.train.fit import _stream_errors
+from facemask.train.fit import stream_errors
 
 # The range of temperatures. Below 1 the model would become more confident than training made it:
 # the likelihood of a few validation images that are all correct would ask for that without limit.
@@ -33,7 +33,7 @@ def predict(model: Any, inputs: Any) -> np.ndarray:
     inputs: as batches() or feature_batches() make them. Raises FacemaskError when an image can no
     longer be read.
     """
-    with _stream_errors():
+    with stream_errors():
         return np.asarray(model.predict(inputs))
 
 
