@@ -232,7 +232,9 @@ def initialize(
             f" {timeout_s:g} s, found: {what}"
         ) from error
     processes = Processes(index, len(addresses), jax.local_device_count())
-    processes.any(False)  # the first operation waits half a minute for the others, later ones longer
+    processes.any(
+        False
+    )  # the first operation waits half a minute for the others, later ones longer
     return processes
 
 
@@ -254,7 +256,9 @@ def compile_arguments(processes: Processes) -> dict[str, Any]:
     class Loss(keras.metrics.Mean):
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             real = y_true != PADDING
-            losses = keras.losses.sparse_categorical_crossentropy(ops.where(real, y_true, 0), y_pred)
+            losses = keras.losses.sparse_categorical_crossentropy(
+                ops.where(real, y_true, 0), y_pred
+            )
             super().update_state(losses if sample_weight is None else losses * sample_weight, real)
 
     return {

@@ -149,9 +149,7 @@ def supports_mixed_precision() -> bool:
         return True  # JAX has left older GPUs behind
     import tensorflow as tf
 
-    details = map(
-        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
-    )
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return all(detail.get("compute_capability", (0, 0))[0] >= 7 for detail in details)
 
 
