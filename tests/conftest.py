@@ -14,6 +14,10 @@ import pytest
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
 
+from .train.small_training import drawn, drawn_training, small_recipe
+
+__all__ = ["drawn", "drawn_training", "small_recipe"]  # fixtures for all wings
+
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
 # The suite must not open windows on a developer's screen; the window tests bring their own.

@@ -22,7 +22,7 @@ from facemask.train import fit, stages
 from facemask.train.checkpoint import Checkpoint, State
 
 from ..conftest import obey_ctrl_c, refusal
-from .conftest import FINE, HEAD, DrawnTraining, small_command
+from .small_training import FINE, HEAD, DrawnTraining, small_command
 
 SMALL_TRAIN = PROJECT / "tests" / "train" / "small_train.py"
 

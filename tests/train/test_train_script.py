@@ -19,7 +19,7 @@ from facemask.sample_dataset.portrait import draw_portrait
 from facemask.train import stages
 
 from ..conftest import in_order, refusal
-from .conftest import FINE, HEAD, DrawnTraining, small_command
+from .small_training import FINE, HEAD, DrawnTraining, small_command
 
 MESSAGES = (
     "[INFO] loading images...",
@@ -363,17 +363,15 @@ def test_weights_can_be_given_as_a_file(photographs: Path, keras_home: Path) -> 
 
 
 def test_imagenet_weights_that_cannot_be_fetched_are_one_line(
-    run_script, drawn: Path, tmp_path: Path
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A proxy at a closed port imitates a machine without network."""
-    done = run_script(
-        "train_mask_detector.py", "-d", drawn, "--split", "random", "--no-crop-faces", cwd=tmp_path,
-        env={"KERAS_HOME": str(tmp_path / "keras"), "https_proxy": "http://127.0.0.1:9"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    error = [line for line in done.stderr.splitlines() if not line.startswith("[WARN]")]
-    assert len(error) == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     models = tmp_path / "keras" / "models"
-    assert re.match(rf"\[ERROR\] {models}/mobilenet_v2\S+: the ImageNet weights", error[0])
-    assert "Traceback" not in done.stderr
+    with pytest.raises(FacemaskError, match=f"^{models}/mobilenet_v2.*: the ImageNet weights of"):
+        train_mask_detector.main(["-d", str(drawn), "--split", "random", "--no-crop-faces"])
+    errors = capfd.readouterr().err.splitlines()
+    assert [line for line in errors if not line.startswith("[WARN]")] == []
     assert not (tmp_path / "mask_detector.keras").exists()
