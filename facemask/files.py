@@ -1,5 +1,6 @@
 """Finding files where a person expects them, and replacing them without half-written states."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -73,3 +74,9 @@ def beside(path: Path) -> Path:
     if threading.current_thread() is not threading.main_thread():
         writer += f"-{threading.get_native_id()}"  # several may be writing the same file
     return path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

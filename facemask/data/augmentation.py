@@ -1,9 +1,8 @@
-"""Random changes to training images, so that the model learns faces and not photographs.
+"""Random changes to training images.
 
-`augment` is the classic recipe's: the ranges of its ImageDataGenerator, over a whole image.
-`augment_face` is ours: the box of a face wanders as a detector's boxes do, and the crop gets what
-cameras, light and distance do to it. Both move pixels by a single affine warp, and pixels that
-come from outside repeat the edge.
+`augment` is the classic recipe: the ranges of its ImageDataGenerator, on the whole image.
+`augment_face` moves the box of a face as a detector's boxes vary, and imitates cameras, light and
+distance. Both use a single affine warp; pixels from outside the image repeat its edge.
 """
 
 import cv2
@@ -17,19 +16,19 @@ ZOOM = 0.15  # each axis by a factor of 1 - ZOOM to 1 + ZOOM
 SHIFT = 0.2  # of the width and of the height
 SHEAR = 0.15  # sideways, for each pixel down
 
-# What augment_face draws from. A box of IoU 0.5 with the face, the least that counts as found, is
-# off by a fifth of a side or so; most boxes are nearer.
+# Ranges of augment_face. A box of IoU 0.5 with the face, the least that counts as found, is off by
+# about a fifth of a side; most boxes are closer.
 FACE_SHIFT = 0.1
 FACE_ZOOM = (0.85, 1.2)
 FACE_ASPECT = 0.1
 FACE_SHEAR = 0.1
-# Pixels across a face, as it comes from afar: most faces in photographs of streets and rooms.
+# Width in pixels of faces in the distance: most faces in photographs of streets and rooms.
 LOW_RESOLUTION = (12, 96)
 FACE_NOISE = 14.0  # standard deviation, at most, of 255
 
 
 def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A randomly turned, zoomed, shifted, sheared and mirrored copy of an image.
+    """A randomly rotated, zoomed, shifted, sheared and mirrored copy of an image.
 
     image: (H, W, 3) uint8; the result has the same shape and type. The same state of rng gives
     the same result.
@@ -42,9 +41,9 @@ def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _random_affine(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A (2, 3) matrix that changes the image about its centre."""
+    """A (2, 3) matrix that transforms the image about its centre."""
     degrees = rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES)
-    turn = _turned_and_sheared(degrees, rng.uniform(-SHEAR, SHEAR))
+    turn = _rotation_and_shear(degrees, rng.uniform(-SHEAR, SHEAR))
     scale = np.diag(rng.uniform(1 - ZOOM, 1 + ZOOM, size=2))
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0])
     linear = turn @ scale @ mirror
@@ -53,8 +52,8 @@ def _random_affine(rng: np.random.Generator, width: int, height: int) -> np.ndar
     return np.column_stack([linear, centre - linear @ centre + shift])
 
 
-def _turned_and_sheared(degrees: float, shear: float) -> np.ndarray:
-    """The (2, 2) matrix that shears sideways and then turns."""
+def _rotation_and_shear(degrees: float, shear: float) -> np.ndarray:
+    """The (2, 2) matrix that shears sideways and then rotates."""
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return turn @ np.array([[1.0, shear], [0.0, 1.0]])
@@ -67,7 +66,7 @@ def augment_face(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A random view of a face: turned, shifted, mirrored, in other light, blurred, coarse, covered.
+    """A random view of a face: rotated, shifted, mirrored, relit, blurred, downscaled, occluded.
 
     image: (H, W, 3) uint8, BGR; box: the face in it, grown by margin as for detection; size:
     (height, width) of the result, uint8. The same state of rng gives the same result.
@@ -92,11 +91,11 @@ def _random_affine_crop(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The crop of a box that is a little off, turned, sheared and mirrored."""
+    """The crop of a slightly wrong box, rotated, sheared and mirrored."""
     height, width = size
     grown = box.expand(margin)
-    # The surroundings that a turned or shifted crop may show, brought near to the size of the
-    # result first: a warp alone would skip pixels of a large face.
+    # A rotated or shifted crop shows surroundings. They are first resized to about the size of the
+    # result, because a warp alone would skip pixels of a large face.
     around = grown.expand(0.5).clip(image.shape[1], image.shape[0])
     region = crop_face(image, around)
     shrink = min(1.0, max(width / max(1, grown.width), height / max(1, grown.height)))
@@ -115,7 +114,7 @@ def _random_affine_crop(
     sides = sides * scale * np.exp(rng.uniform(*np.log(FACE_ZOOM))) * (aspect, 1 / aspect)
 
     degrees = rng.normal(0, ROTATION_DEGREES / 2)
-    turn = _turned_and_sheared(degrees, rng.uniform(-FACE_SHEAR, FACE_SHEAR))
+    turn = _rotation_and_shear(degrees, rng.uniform(-FACE_SHEAR, FACE_SHEAR))
     mirror = rng.choice([-1.0, 1.0])
     # From a pixel of the result to one of the region.
     linear = turn @ np.diag(sides / (width, height) * (mirror, 1.0))
@@ -130,12 +129,12 @@ def _random_affine_crop(
 
 
 def _random_erasing(face: np.ndarray, rng: np.random.Generator) -> None:
-    """Hide a rectangle or an ellipse: an arm, a pole, another head."""
+    """Cover a random rectangle or ellipse (Zhong et al., Random Erasing, 2020)."""
     height, width = face.shape[:2]
     sides = rng.uniform(0.1, 0.4, 2) * (width, height)
     x, y = rng.uniform(0, 1, 2) * (width, height)
     colour = rng.integers(0, 256, 3).tolist()
-    if rng.random() < 0.5:  # of a colour that the picture has: hair, skin, cloth
+    if rng.random() < 0.5:  # a colour of the picture: hair, skin, cloth
         colour = face[int(y) % height, int(rng.integers(width))].tolist()
     if rng.random() < 0.5:
         corner = (int(x - sides[0] / 2), int(y - sides[1] / 2))
@@ -146,14 +145,14 @@ def _random_erasing(face: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def photometric_jitter(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other brightness, contrast and tint of the light; other colours of masks; or no colour."""
+    """Change brightness, contrast, tint, hue and saturation, or remove the colour."""
     chance = rng.random()
     if chance < 0.1:
         grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
         face = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     elif chance < 0.6:
         hsv = cv2.cvtColor(face, cv2.COLOR_BGR2HSV)
-        # A mask may have any colour, so now and then the hue goes all the way round.
+        # A mask may have any colour, so sometimes the hue is rotated by any angle.
         turn = rng.uniform(-90, 90) if chance < 0.25 else rng.normal(0, 5)
         hue = (np.arange(256) + round(turn)) % 180
         saturation = np.clip(np.arange(256) * rng.uniform(0.4, 1.5), 0, 255)
@@ -169,7 +168,7 @@ def photometric_jitter(face: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def _random_blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus, or moving."""
+    """Gaussian or motion blur."""
     width = face.shape[1]
     if rng.random() < 0.5:
         return cv2.GaussianBlur(face, (0, 0), rng.uniform(0.005, 0.03) * width)
@@ -184,7 +183,7 @@ def _random_blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _downscale(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Few pixels across, and stretched again; perhaps stored as a JPEG in between."""
+    """Shrink to few pixels and enlarge again, sometimes with JPEG compression in between."""
     height, width = face.shape[:2]
     across = round(np.exp(rng.uniform(*np.log(LOW_RESOLUTION))))
     down = max(8, round(across * height / width * rng.uniform(0.9, 1.3)))
@@ -199,7 +198,7 @@ def _downscale(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def random_noise(
     image: np.ndarray, rng: np.random.Generator, most: float, coloured: bool = False
 ) -> np.ndarray:
-    """The grain of a dark room, of a standard deviation from 2 to `most`, of 255."""
+    """Add Gaussian noise with a standard deviation from 2 to `most`, of 255."""
     shape = image.shape if coloured else (*image.shape[:2], 1)
     noise = rng.normal(0, rng.uniform(2, most), shape).astype(np.float32)
     return np.clip(image + noise, 0, 255).astype(np.uint8)

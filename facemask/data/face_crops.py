@@ -1,6 +1,7 @@
-"""Where the faces of training images are: found as at use, or annotated in scenes and cut out."""
+"""The faces of training images: detected as at use, or annotated in scenes and cut out."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from facemask.data.dataset import LabelledImages, Progress, file_digest, no_progress
+from facemask.data.dataset import LabelledImages, Progress, no_progress
 from facemask.data.pascal_voc import Scene, Scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
+from facemask.files import file_digest
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image
 from facemask.threads import in_order, one_thread_per_image
@@ -19,20 +21,20 @@ from facemask.threads import in_order, one_thread_per_image
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Annotated faces of fewer pixels across are left out: people can't tell either.
-LEAST_WIDTH = 12
-# Cut faces keep this much around them (of their size, on each side), for augmentation to show.
+# Pixels. In narrower annotated faces people can't see a mask either: they are left out.
+MIN_WIDTH = 12
+# Cut faces keep this ratio of their size on each side, so that augmentation can shift and zoom.
 SURROUNDINGS = 1.0
-# Larger cut faces are made smaller: the classifier sees no more than 224 pixels.
-MOST_WIDTH = 224
-# What a detected box must share with an annotated face to be of that face.
-SAME_FACE_IOU = 0.5
+# Pixels. Larger cut faces are shrunk: the classifier's input has at most 224 pixels.
+MAX_WIDTH = 224
+# IoU from which a detected box belongs to an annotated face.
+MATCH_IOU = 0.5
 
 
 def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) -> FaceBox | None:
     """The face of a portrait; None when the detector finds none above the confidence, or several.
 
-    Of several faces nobody said which one the class of the picture is of.
+    With several faces it is unknown which of them the class of the image describes.
     """
     faces = detector.detect(image, confidence)
     return faces[0] if len(faces) == 1 else None
@@ -41,24 +43,24 @@ def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) ->
 def find_faces(
     images: LabelledImages, load: Callable[[], Detector], progress: Progress = no_progress
 ) -> list[FaceBox | None]:
-    """The face of each image that has just one; see only_face.
+    """The face of each image that has exactly one; see only_face.
 
-    load: makes a detector for each thread. Raises FacemaskError when an image can't be read any
-    more.
+    load: makes a detector for each thread. Raises FacemaskError when an image can no longer be
+    read.
     """
 
     def find(path: Path, detector: Detector) -> FaceBox | None:
         return only_face(read_image(path), detector)
 
-    with closing(_detected(find, images.paths, load)) as found:
-        return list(progress(found, total=len(images)))
+    with closing(_detected(find, images.paths, load)) as boxes:
+        return list(progress(boxes, total=len(images)))
 
 
 def _detected(
     work: Callable[[T, Detector], R], items: Iterable[T], load: Callable[[], Detector]
 ) -> Generator[R, None, None]:
-    """work(item, detector) of each item in order, on threads with a detector each."""
-    own = threading.local()  # a network holds the state of one call
+    """work(item, detector) for each item in order, on threads that each have their own detector."""
+    own = threading.local()  # a network keeps state during a call
 
     def with_detector(item: T) -> R:
         if not hasattr(own, "detector"):
@@ -78,10 +80,9 @@ def cut_faces(
 ) -> LabelledImages:
     """Cut the annotated faces out of scenes into small files in a folder, to train on.
 
-    Each face comes once in its annotated box and, where a detector finds it, once more in the
-    detector's; load makes a detector for each thread. Faces of classes that are not in
-    class_names, or less than LEAST_WIDTH pixels across, are left out and counted in `skipped`, as
-    are scenes that can't be read.
+    Each face is used in its annotated box and, if the detector finds it, again in the detector's
+    box. load: makes a detector for each thread. Faces of classes that are not in class_names, faces
+    narrower than MIN_WIDTH and scenes that can't be read are counted in `skipped`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -90,31 +91,34 @@ def cut_faces(
     originals: list[Path] = []
     digests: list[str] = []
     skipped = list(scenes.problems)
-    other_classes: dict[str, int] = {}
+    other_classes: Counter[str] = Counter()
     small = 0
 
-    def look(scene: Scene, detector: Detector) -> tuple[np.ndarray, list[FaceBox]] | FacemaskError:
+    def detect(
+        scene: Scene, detector: Detector
+    ) -> tuple[np.ndarray, list[FaceBox]] | FacemaskError:
         try:
             image = read_image(scene.path)
         except FacemaskError as error:
             return error
         return image, detector.detect(image, confidence=0.3)
 
-    looked = _detected(look, scenes.scenes, load or _NoDetector)
-    for scene, seen in zip(scenes.scenes, progress(looked, total=len(scenes.scenes)), strict=True):
-        if isinstance(seen, FacemaskError):
-            skipped.append(str(seen))
+    results = _detected(detect, scenes.scenes, load or _NoDetector)
+    with_progress = progress(results, total=len(scenes.scenes))
+    for scene, result in zip(scenes.scenes, with_progress, strict=True):
+        if isinstance(result, FacemaskError):
+            skipped.append(str(result))
             continue
-        image, found = seen
+        image, detections = result
         digest = file_digest(scene.path)
         for face in scene.faces:
             if face.label not in class_names:
-                other_classes[face.label] = other_classes.get(face.label, 0) + 1
+                other_classes[face.label] += 1
                 continue
-            if face.box.width < LEAST_WIDTH:
+            if face.box.width < MIN_WIDTH:
                 small += 1
                 continue
-            same = [box for box in found if box.iou(face.box) >= SAME_FACE_IOU][:1]
+            same = [box for box in detections if box.iou(face.box) >= MATCH_IOU][:1]
             for box in (face.box, *same):
                 path = folder / f"{len(paths):06}.png"
                 boxes.append(_cut(image, box, path))
@@ -128,7 +132,7 @@ def cut_faces(
             f"{name}: {_faces(count)} of the class {label}, which is not among the classes"
         )
     if small:
-        skipped.append(f"{name}: {_faces(small)} less than {LEAST_WIDTH} pixels wide")
+        skipped.append(f"{name}: {_faces(small)} less than {MIN_WIDTH} pixels wide")
     return LabelledImages(
         paths=tuple(paths),
         boxes=tuple(boxes),
@@ -152,10 +156,10 @@ def _faces(count: int) -> str:
 
 
 def _cut(image: np.ndarray, box: FaceBox, path: Path) -> FaceBox:
-    """Write a face with its surroundings to a file; returns where the face is in it."""
+    """Write a face with its surroundings to a file; returns the face's box in that file."""
     around = box.expand(SURROUNDINGS).clip(image.shape[1], image.shape[0])
     region = crop_face(image, around)
-    shrink = min(1.0, MOST_WIDTH / box.width)
+    shrink = min(1.0, MAX_WIDTH / box.width)
     if shrink < 1.0:
         region = resize(region, (round(region.shape[0] * shrink), round(region.shape[1] * shrink)))
     write_image(path, region)

@@ -1,14 +1,13 @@
-"""Photographs of scenes with the faces in them annotated: Pascal VOC XML files and their images."""
+"""Read photographs with annotated faces: Pascal VOC XML files and their images."""
 
 import math
 import os
-import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from facemask.data.dataset import Progress, no_progress
 from facemask.errors import FacemaskError
@@ -16,10 +15,13 @@ from facemask.files import reason
 from facemask.geometry import FaceBox
 from facemask.images import is_document, list_files, read_image
 
-# Some ten thousand faces. Larger files are not parsed: a tree takes many times the file's memory.
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+# Enough for ten thousand faces. A parsed tree takes many times the memory of its file.
 MAX_XML_BYTES = 4 * 2**20
 
-# Where an annotation's image may lie: beside it, or in a folder of this name beside its own.
+# The image lies beside its annotation, or in a folder of this name beside the annotation's folder.
 IMAGE_FOLDERS = ("images", "JPEGImages")
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -27,7 +29,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class AnnotatedFace:
-    """A face that a person marked: its box inside the image, of confidence 1, and its class."""
+    """An annotated face: its box inside the image, with confidence 1, and its class."""
 
     box: FaceBox
     label: str
@@ -35,7 +37,7 @@ class AnnotatedFace:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image that can be read, and the faces in it; none, where it was marked as without."""
+    """A readable image and its annotated faces; an annotation may state that there are none."""
 
     path: Path
     width: int  # pixels, of the image as images.read_image gives it
@@ -49,25 +51,25 @@ class Scenes:
 
     folder: Path
     scenes: tuple[Scene, ...]
-    problems: tuple[str, ...]  # what was skipped, clipped or contradicts itself, one line each
+    problems: tuple[str, ...]  # a line for everything skipped, clipped or contradictory
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that the annotations name, sorted."""
+        """The annotated classes, sorted."""
         return tuple(sorted({face.label for scene in self.scenes for face in scene.faces}))
 
 
 def load_scenes(folder: str | os.PathLike[str], progress: Progress = no_progress) -> Scenes:
-    """Read the annotations below a folder, and decode each image once to see that it can be.
+    """Read the annotations below a folder, and decode each image once to check it.
 
-    An XML file belongs to the image of its own name (but for the suffix), beside it or in the
-    folder `images` beside its folder; failing that, to the one that its `filename` names. Boxes
-    (xmin, ymin, xmax, ymax) are read as [xmin, xmax) x [ymin, ymax) in pixels from 0, rounded;
-    annotation tools differ by one pixel there. Parts outside the image are clipped off. Sizes
-    come from the images. No image is kept in memory.
+    An XML file belongs to the image of the same name (without the suffix), beside it or in the
+    folder `images` beside its folder; otherwise to the image that its `filename` names. Boxes
+    (xmin, ymin, xmax, ymax) are read as [xmin, xmax) x [ymin, ymax) in pixels from 0, rounded
+    (annotation tools differ by one pixel), and clipped to the image. Image sizes come from the
+    images. No image is kept in memory.
 
-    progress: wraps the iterable of read files, whose number it gets as `total` (tqdm, say).
-    Raises FacemaskError for a missing folder, and for one without any usable annotated face.
+    progress: wraps the iterable of files read, and gets their number as `total` (tqdm, for
+    example). Raises FacemaskError for a missing folder, or one without any usable annotated face.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -81,8 +83,8 @@ def load_scenes(folder: str | os.PathLike[str], progress: Progress = no_progress
 
     scenes: dict[Path, Scene] = {}
     problems = []
-    for annotation, (scene, found) in zip(annotations, results, strict=True):
-        problems += found
+    for annotation, (scene, scene_problems) in zip(annotations, results, strict=True):
+        problems += scene_problems
         if scene and scene.path in scenes:
             problems.append(f"{annotation}: a second annotation of {scene.path.name}; skipped")
         elif scene:
@@ -100,14 +102,14 @@ _Images = dict[tuple[Path, str], list[Path]]
 
 
 def _by_folder_and_stem(paths: Iterable[Path]) -> _Images:
-    found: _Images = defaultdict(list)
+    images: _Images = defaultdict(list)
     for path in paths:
-        found[path.parent, path.stem].append(path)
-    return dict(found)
+        images[path.parent, path.stem].append(path)
+    return dict(images)
 
 
 def _read(annotation: Path, images: _Images) -> tuple[Scene | None, list[str]]:
-    """The scene of an XML file, or none, and a line for each thing that is wrong with it."""
+    """The scene of an XML file, or None; and a line for each problem with it."""
     try:
         root = _parse(annotation)
         image = _image_of(annotation, root, images)
@@ -135,7 +137,7 @@ def _read(annotation: Path, images: _Images) -> tuple[Scene | None, list[str]]:
             )
         faces.append(AnnotatedFace(inside, face.label))
     stated = tuple(_text(root.find(f"size/{side}")) for side in ("width", "height"))
-    # Some tools leave the size out, or write 0.
+    # Some tools omit the size or write 0.
     if all(side not in ("", "0") for side in stated) and stated != (str(width), str(height)):
         problems.append(
             f"{annotation}: states {_short('x'.join(stated))} pixels, {image.name} has"
@@ -144,23 +146,23 @@ def _read(annotation: Path, images: _Images) -> tuple[Scene | None, list[str]]:
     return Scene(image, width, height, tuple(faces)), problems
 
 
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Ends the parsing at a DOCTYPE: annotations have none, and entities that grow need one."""
+def _parse(path: Path) -> "Element":
+    """The root element. Raises FacemaskError for a file that is no annotation, or a hostile one."""
+    # A stranger's XML may contain entities that grow without end, or name files of this machine.
+    from defusedxml import DefusedXmlException, ElementTree
 
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        raise ValueError("it declares a DOCTYPE, which no annotation needs")
-
-
-def _parse(path: Path) -> ElementTree.Element:
-    """The root element. Raises FacemaskError for what is not an annotation, or not harmless."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_XML_BYTES + 1)
         if len(data) > MAX_XML_BYTES:
             raise ValueError(f"it has more than {MAX_XML_BYTES} bytes")
-        root = ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_NoDoctype()))
+        root = ElementTree.fromstring(data, forbid_dtd=True)
     except OSError as error:
         raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
+    except DefusedXmlException as error:
+        raise FacemaskError(
+            f"{path}: expected a Pascal VOC XML file, found one with a DOCTYPE or entities"
+        ) from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: encodings
         raise FacemaskError(f"{path}: expected a Pascal VOC XML file: {error}") from error
     if root.tag != "annotation":
@@ -170,11 +172,11 @@ def _parse(path: Path) -> ElementTree.Element:
     return root
 
 
-def _image_of(annotation: Path, root: ElementTree.Element, images: _Images) -> Path:
-    """The image that an XML file describes. Raises FacemaskError where there is not exactly one."""
+def _image_of(annotation: Path, root: "Element", images: _Images) -> Path:
+    """The image of an XML file. Raises FacemaskError unless there is exactly one."""
     parent = annotation.parent
     folders = (parent, *(parent.parent / name for name in IMAGE_FOLDERS))
-    # A path in there is that of the annotator's machine; only its last part is of use.
+    # The path is of the annotator's machine: only its last part is useful.
     named = _text(root.find("filename")).replace("\\", "/").rpartition("/")[2]
     for stem in (annotation.stem, Path(named).stem):
         for folder in folders:
@@ -192,8 +194,8 @@ def _image_of(annotation: Path, root: ElementTree.Element, images: _Images) -> P
     )
 
 
-def _face(element: ElementTree.Element) -> AnnotatedFace:
-    """The face of an `object` element, not yet clipped. Raises ValueError for what can't be."""
+def _face(element: "Element") -> AnnotatedFace:
+    """The face of an `object` element, not yet clipped. Raises ValueError for an unusable one."""
     label = _text(element.find("name"))
     if not label:
         raise ValueError("expected the name of a class, found none")
@@ -213,13 +215,13 @@ def _face(element: ElementTree.Element) -> AnnotatedFace:
     return AnnotatedFace(box, label)
 
 
-def _text(element: ElementTree.Element | None) -> str:
+def _text(element: "Element | None") -> str:
     """The text of an element on one line; empty for a missing or empty element."""
     return " ".join((element.text or "").split()) if element is not None else ""
 
 
 def _short(text: str) -> str:
-    """A text from a file, for a message: of bearable length, on one line."""
+    """A text from a file, shortened to one line for a message."""
     return " ".join(text.split())[:60]
 
 

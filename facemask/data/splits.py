@@ -1,4 +1,8 @@
-"""Parting images into training, validation and test parts; and writing down which is in which."""
+"""Split images into training, validation and test parts, and record the split.
+
+scikit-learn has no splitter for this: StratifiedGroupKFold stratifies groups, but into equal folds
+only, and GroupShuffleSplit takes any size, but does not stratify.
+"""
 
 import hashlib
 import json
@@ -25,7 +29,7 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """sha256 over the parts: equal for equal splits of equal data."""
+        """sha256 over the parts: equal for equal splits."""
         parts = [f"{name} {getattr(self, name).tolist()}\n" for name in PARTS]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
@@ -37,29 +41,29 @@ def split_images(
     validation_size: float,
     seed: int,
 ) -> Split:
-    """Part the images so that no group is in two parts, and each class of each source in all.
+    """Split images so that groups stay whole and each class of each source is in every part.
 
-    groups: (N,) int64, equal for images that belong together; np.arange(N) parts each by itself.
-    test_size: fraction of all images; validation_size: fraction of what is left. The groups go,
-    in random order but the largest first, to the part that is furthest from having its share of
-    their classes; the same seed gives the same split.
+    groups: (N,) int64, equal for images that belong together. test_size: fraction of all images;
+    validation_size: fraction of the rest. Groups are shuffled by the seed and sorted by size, the
+    largest first; each goes to the part that lacks most of its strata. A stratum is a class of a
+    source. The same seed gives the same split.
     Raises FacemaskError when a part would lack a class.
     """
     strata = images.sources * len(images.class_names) + images.labels
-    # (groups, strata): how many images of each stratum a group has.
+    # (groups, strata): the number of images of each stratum in each group.
     numbers = np.unique(groups, return_inverse=True)[1]
     contents = np.zeros((numbers.max() + 1, strata.max() + 1))
     np.add.at(contents, (numbers, strata), 1)
-    shares = np.array(
+    ratios = np.array(
         [(1 - test_size) * (1 - validation_size), (1 - test_size) * validation_size, test_size]
     )
-    wanted = shares[:, None] * contents.sum(axis=0)  # (parts, strata)
+    wanted = ratios[:, None] * contents.sum(axis=0)  # (parts, strata)
     missing = wanted.copy()
     order = np.random.default_rng(seed).permutation(len(contents))
     order = order[np.argsort(-contents[order].sum(axis=1), kind="stable")]
     part_of = np.zeros(len(contents), int)
     for group in order:
-        # How far each part is from its share, in the strata that this group has.
+        # What each part lacks of the strata that this group has.
         lacks = (missing / np.maximum(wanted, 1e-9)) @ contents[group]
         part_of[group] = int(lacks.argmax())
         missing[part_of[group]] -= contents[group]
@@ -69,27 +73,28 @@ def split_images(
     return split
 
 
-def part_groups(
+def split_groups(
     groups: np.ndarray, test_size: float, validation_size: float, seed: int
 ) -> list[str]:
-    """A part for each image that has no class, (N,) group numbers; no group is in two parts.
+    """The part of each image that has no class, by its group, (N,); groups stay whole.
 
-    The sizes are as split_images takes them. Groups go to their parts in random order, and each
-    part gets one while there are three.
+    test_size: fraction of the groups; validation_size: fraction of the remaining groups.
+    Raises FacemaskError for fewer than three groups.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
-    order = np.random.default_rng(seed).permutation(numbers.max() + 1)
-    sizes = np.bincount(numbers)[order]
-    before = np.cumsum(sizes) - sizes  # images in the groups that come first
-    test = max(1, round(test_size * len(groups)))
-    validation = max(1, round((1 - test_size) * validation_size * len(groups)))
-    # The first group is of the test, whatever its size; the next that begins behind it, and so on.
-    validation_from = int(np.searchsorted(before, test))
-    train_from = max(validation_from + 1, int(np.searchsorted(before, test + validation)))
-    part_of = np.full(len(order), "train", object)
-    part_of[order[:train_from]] = "validation"
-    part_of[order[:validation_from]] = "test"
-    return part_of[numbers].tolist()
+    from sklearn.model_selection import GroupShuffleSplit
+
+    if len(np.unique(groups)) < len(PARTS):
+        raise FacemaskError(
+            f"expected at least {len(PARTS)} images that are no copies of one another, found"
+            f" {len(np.unique(groups))}"
+        )
+    names = np.full(len(groups), "train", object)
+    for name, size in (("test", test_size), ("validation", validation_size)):
+        rest = np.flatnonzero(names == "train")
+        splitter = GroupShuffleSplit(1, test_size=size, random_state=seed)
+        _, chosen = next(splitter.split(rest, groups=groups[rest]))
+        names[rest[chosen]] = name
+    return names.tolist()
 
 
 def _check_complete(images: LabelledImages, split: Split, group_count: int) -> None:
@@ -108,18 +113,18 @@ def _check_complete(images: LabelledImages, split: Split, group_count: int) -> N
 
 
 def split_path(model: str | os.PathLike[str]) -> Path:
-    """Where the split of a model is written: beside it, `mask_detector.split.json`."""
+    """The path of a model's split, beside it: `mask_detector.split.json`."""
     return Path(model).with_suffix(".split.json")
 
 
 def write_split(
     path: str | os.PathLike[str], images: LabelledImages, split: Split, method: str, seed: int
 ) -> None:
-    """Write the part of each photograph, known by its sha256, and how it was chosen."""
+    """Write the part of each photograph, by its sha256, and how the parts were chosen."""
     parts = {
         images.digests[index]: name for name in PARTS for index in getattr(split, name).tolist()
     }
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
         json.dump(record, file, indent=0)
         file.write("\n")
@@ -133,7 +138,7 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-        if not all(part in PARTS for part in parts.values()):
+        if not set(parts.values()) <= set(PARTS):
             raise ValueError("unknown part")
     except OSError as error:
         raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
@@ -146,13 +151,13 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def repeated_split(images: LabelledImages, path: str | os.PathLike[str]) -> Split:
-    """The split that a file records, for the same photographs under any names.
+    """The recorded split of the same photographs, whatever their file names.
 
-    Photographs that the record does not know are left out of all parts.
-    Raises FacemaskError for a file that is no record, or when a part would lack a class.
+    Photographs that are not in the record are in none of the parts.
+    Raises FacemaskError for a file that is no such record, or when a part would lack a class.
     """
     parts = read_split(path)
-    found = np.array([parts.get(digest, "") for digest in images.digests])
-    split = Split(*(np.flatnonzero(found == name) for name in PARTS))
+    names = np.array([parts.get(digest, "") for digest in images.digests])
+    split = Split(*(np.flatnonzero(names == name) for name in PARTS))
     _check_complete(images, split, len(set(images.digests)))
     return split

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facemask.data.dataset import file_digest
-from facemask.data.near_duplicates import TwinCounts, count_twins, near_duplicate_groups
+from facemask.data.near_duplicates import DuplicateCounts, count_duplicates, near_duplicate_groups
 from facemask.errors import FacemaskError
 from facemask.sample_dataset.portrait import draw_portrait
 
@@ -162,12 +162,12 @@ def test_more_images_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_numbers_of_twins() -> None:
     groups = np.array([0, 0, 0, 1, 1, 2])
     digests = ["a", "a", "b", "c", "c", "d"]
-    assert count_twins(groups, digests) == TwinCounts(groups=3, identical=4, near=3)
+    assert count_duplicates(groups, digests) == DuplicateCounts(groups=3, identical=4, near=3)
 
 
 def test_no_images_and_one(tmp_path: Path) -> None:
     assert near_duplicate_groups([]).tolist() == []
-    assert count_twins(np.empty(0, np.int64), []) == TwinCounts(0, 0, 0)
+    assert count_duplicates(np.empty(0, np.int64), []) == DuplicateCounts(0, 0, 0)
     assert near_duplicate_groups(written(tmp_path, picture(1))).tolist() == [0]
 
 

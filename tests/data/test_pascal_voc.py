@@ -137,7 +137,7 @@ def test_an_object_without_a_box(tmp_path: Path) -> None:
         ('<?xml version="1.0" encoding="klingon"?><annotation/>', "encoding"),
         (b"\x00\xff\x00\xff", "Pascal VOC XML"),
         ("<annotation>&unknown;</annotation>", "undefined entity"),
-        ('<!DOCTYPE a SYSTEM "a.dtd"><annotation/>', "declares a DOCTYPE"),
+        ('<!DOCTYPE a SYSTEM "a.dtd"><annotation/>', "found one with a DOCTYPE or entities"),
     ],
 )
 def test_a_file_that_is_no_annotation_is_named(
@@ -158,7 +158,7 @@ def test_entities_that_would_grow_to_terabytes_are_harmless(tmp_path: Path, enco
     )
     bomb = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [{entities}]>'
     found = load_one(tmp_path, f"{bomb}<annotation>&e6;</annotation>".encode(encoding))
-    assert "declares a DOCTYPE" in found.problems[0]
+    assert "found one with a DOCTYPE or entities" in found.problems[0]
 
 
 def test_a_huge_file_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from facemask.data.dataset import LabelledImages
 from facemask.data.splits import (
     PARTS,
     Split,
-    part_groups,
     read_split,
     repeated_split,
+    split_groups,
     split_images,
     split_path,
     write_split,
@@ -140,15 +140,20 @@ def test_a_record_of_other_photographs_is_one_line(tmp_path: Path) -> None:
 
 def test_groups_without_classes_stay_together_and_each_part_gets_its_share() -> None:
     groups = np.repeat(np.arange(50), 2)
-    parts = part_groups(groups, 0.2, 0.1, seed=3)
+    parts = split_groups(groups, 0.2, 0.1, seed=3)
     assert parts[::2] == parts[1::2]
     assert (parts.count("test"), parts.count("validation"), parts.count("train")) == (20, 8, 72)
-    assert part_groups(groups, 0.2, 0.1, seed=3) == parts
-    assert part_groups(groups, 0.2, 0.1, seed=4) != parts
+    assert split_groups(groups, 0.2, 0.1, seed=3) == parts
+    assert split_groups(groups, 0.2, 0.1, seed=4) != parts
 
 
 def test_three_groups_are_enough_for_three_parts() -> None:
-    assert sorted(part_groups(np.array([7, 7, 7, 7, 1, 2]), 0.2, 0.1, seed=0)).count("train") >= 1
-    assert set(part_groups(np.array([0, 1, 2]), 0.2, 0.1, seed=0)) == {
+    assert sorted(split_groups(np.array([7, 7, 7, 7, 1, 2]), 0.2, 0.1, seed=0)).count("train") >= 1
+    assert set(split_groups(np.array([0, 1, 2]), 0.2, 0.1, seed=0)) == {
         "train", "validation", "test",
     }  # fmt: skip
+
+
+def test_two_groups_are_too_few_for_three_parts() -> None:
+    with pytest.raises(FacemaskError, match="at least 3 images that are no copies"):
+        split_groups(np.array([0, 0, 1]), 0.2, 0.1, seed=0)
