@@ -153,9 +153,7 @@ def supports_mixed_precision() -> bool:
         return True  # JAX has left older GPUs behind
     import tensorflow as tf
 
-    details = map(
-        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
-    )
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return all(detail.get("compute_capability", (0, 0))[0] >= 7 for detail in details)
 
 
@@ -256,7 +254,10 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
                 self.history[name].append(float(logs[name]))
             trained = self.model  # not the outer name: this lets JAX give the variables back
             if self.history["val_loss"][-1] < self._lowest:
-                self._lowest, self.best_weights = self.history["val_loss"][-1], trained.get_weights()
+                self._lowest, self.best_weights = (
+                    self.history["val_loss"][-1],
+                    trained.get_weights(),
+                )
             if self.checkpoint:
                 values = [np.asarray(variable) for variable in variables]
                 self.checkpoint.save(

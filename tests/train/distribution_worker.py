@@ -1,7 +1,8 @@
 """One process of a training in several, for test_distribution.py.
 
-Arguments: images, folder to write to, what to do (train, killed, resume or interrupted), index,
-addresses. The processes differ in what they should not depend on: the weights they start from.
+Arguments: images, folder to write to, index, addresses. Process 1 kills itself in the third epoch,
+unless it goes on from a checkpoint. Then the processes train anew, and process 1 interrupts itself.
+The processes differ in what the result must not depend on: the weights they start from.
 """
 
 import os
@@ -20,7 +21,7 @@ from facemask.train import fit
 from facemask.train.checkpoint import Checkpoint, History
 from facemask.train.distribution import ALONE, Processes, initialize
 
-EPOCHS = 6
+EPOCHS = 4
 BATCH_SIZE = 5  # no multiple of two, as little as the number of images
 TRAIN, VALIDATION = np.split(np.random.default_rng(0).permutation(32), [23])
 
@@ -59,16 +60,21 @@ def train(
     checkpoint: Checkpoint | None = None,
     stop: tuple[int, signal.Signals] | None = None,
 ) -> History:
-    """stop: the epoch, and the signal that process 1 sends itself in it."""
+    """stop: the epoch, from 0, and the signal that process 1 sends itself in it."""
     training, validation = streams(images, processes)
     if stop and processes.index == 1:
 
         class Stopping(type(training)):
+            def start_at(self, epoch: int) -> None:
+                self.now = epoch - 1
+                super().start_at(epoch)
+
             def __getitem__(self, number: int) -> Any:
-                if self._epoch == stop[0] and number == 1:
+                if self.now == stop[0] and number == 1:
                     os.kill(os.getpid(), stop[1])
                 return super().__getitem__(number)
 
+        training.now = -1
         training.__class__ = Stopping
     return fit.train(
         model, training, validation, epochs=EPOCHS, learning_rate=0.02, decay=True, quiet=True,
@@ -77,27 +83,26 @@ def train(
 
 
 def main() -> int:
-    folder, output, action, index, *addresses = sys.argv[1:]
-    with initialize(addresses, int(index), timeout_s=120) as processes:
+    folder, output, index, *addresses = sys.argv[1:]
+    place = (addresses, int(index)) if len(addresses) > 1 else ()
+    with initialize(*place) as processes:
         images = load_labelled_images([folder])
         processes.check_same("images", images.digest)
         model = small_model(seed=1 + processes.index)
         path = Path(output) / f"{processes.index}.npz"  # they need not share a disk
         checkpoint = Checkpoint(path, {"seed": 1}, writes=processes.chief)
-        if action == "resume":
-            assert checkpoint.resume(processes.broadcast)
-        stop = {
-            "killed": (3, signal.SIGKILL),
-            "interrupted": (2, signal.SIGINT),
-        }.get(action)
-        try:
-            history = train(model, images, processes, checkpoint, stop)
-        except fit.Interrupted as interrupted:
-            history = interrupted.history
+        resumed = checkpoint.resume(processes.broadcast)
+        stop = None if resumed or len(addresses) == 1 else (2, signal.SIGKILL)
+        history = train(model, images, processes, checkpoint, stop)
+        weights = {f"weights{number}": values for number, values in enumerate(model.get_weights())}
+        np.savez(Path(output) / f"trained{processes.index}.npz", **history, **weights)
+        if len(addresses) > 1:
+            try:
+                train(small_model(seed=1), images, processes, stop=(1, signal.SIGINT))
+            except fit.Interrupted as interrupted:
+                output = Path(output) / f"interrupted{processes.index}.npz"
+                np.savez(output, **interrupted.history)
         processes.leave()
-        names = [f"weights{number}" for number in range(len(model.get_weights()))]
-        weights = dict(zip(names, model.get_weights(), strict=True))
-        np.savez(Path(output) / f"{action}{processes.index}.npz", **history, **weights)
     return 0
 
 
