@@ -1,5 +1,6 @@
 """Finding files, digests, and replacing files so that no half-written one is ever seen."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -82,3 +83,9 @@ def beside(path: Path) -> Path:
     if threading.current_thread() is not threading.main_thread():
         writer += f"-{threading.get_native_id()}"
     return path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, 64 hexadecimal digits. Raises OSError as open does."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
