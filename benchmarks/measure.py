@@ -46,14 +46,15 @@ def run(*command: str | Path, awaited: Path | None = None) -> Run:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        first, ended = None, 0
-        while not ended:
+        first = None
+        while True:
             # Only wait4 reports the memory of this one process.
             ended, status, usage = os.wait4(process.pid, os.WNOHANG if awaited else 0)
             if awaited and first is None and awaited.exists():
                 first = time.perf_counter() - start
-            if not ended:
-                time.sleep(0.002)
+            if ended:
+                break
+            time.sleep(0.002)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
