@@ -9,6 +9,7 @@ from facemask.detect.pipeline import detect_masks
 from facemask.detect.pool import Networks
 from facemask.detect.ssd import SSDFaceDetector
 from facemask.errors import FacemaskError
+from facemask.files import PROJECT
 from facemask.images import read_image
 from facemask.threads import in_order, one_thread_per_image
 from facemask.train.export import export_tflite
@@ -111,10 +112,8 @@ def test_threads_with_an_interpreter_each_give_the_same_probabilities(
 
 
 @pytest.mark.assets
-def test_on_several_threads_the_real_networks_find_the_same(
-    assets: Path, trained_model: Path
-) -> None:
-    pool = Networks(assets / "face_detector", trained_model, lambda message: None)
+def test_on_several_threads_the_real_networks_find_the_same(assets: Path) -> None:
+    pool = Networks(assets / "face_detector", PROJECT / "mask_detector.keras", lambda message: None)
     paths = sorted((assets / "scenes" / "images").iterdir())[:12]
 
     def find(path: Path):
