@@ -93,7 +93,6 @@ def batches(
     Raises FacemaskError when an image can no longer be read.
     """
     keras = load_keras()
-    load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
     shuffles = augmentation != "none"
     first, step = shard
 
@@ -132,7 +131,7 @@ def batches(
                     image = read(images, index)
                 except FacemaskError as error:
                     raise FacemaskError(f"{error} (it could be read before)") from error
-                inputs[row] = load(images, index, image, size, margin, rng)
+                inputs[row] = _load(images, index, image, size, margin, augmentation, rng)
             labels = images.labels[indices[positions]]
             if weights is None:
                 return inputs, labels
@@ -153,32 +152,15 @@ def _load(
     image: np.ndarray,
     size: tuple[int, int],
     margin: float,
+    augmentation: str,
     rng: np.random.Generator,
 ) -> np.ndarray:
+    """The model's input for an image of a set, whose pixels are given."""
     box = images.boxes[index]
-    return model_input(image if box is None else crop_face(image, box, margin), size)
-
-
-def _load_classic(
-    images: LabelledImages,
-    index: int,
-    image: np.ndarray,
-    size: tuple[int, int],
-    margin: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    return model_input(augment(resize(image, size), rng), size)
-
-
-def _load_face(
-    images: LabelledImages,
-    index: int,
-    image: np.ndarray,
-    size: tuple[int, int],
-    margin: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    box = images.boxes[index]
+    if augmentation == "none":
+        return model_input(image if box is None else crop_face(image, box, margin), size)
+    if augmentation == "classic":
+        return model_input(augment(resize(image, size), rng), size)
     cut_from_scene = images.paths[index] != images.originals[index]
     if box is None or (not cut_from_scene and rng.random() < WHOLE_IMAGE):
         box, margin = FaceBox(0, 0, image.shape[1], image.shape[0], 1.0), 0.0
