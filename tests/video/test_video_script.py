@@ -366,7 +366,7 @@ def test_a_truncated_file_is_a_warning(clip: Path, capsys: pytest.CaptureFixture
     assert detect_mask_video.main(["-s", "half.avi", "--no-display"]) == 0
     warning = capsys.readouterr().err
     assert warning.startswith("[WARN] half.avi: ended after ")
-    assert warning.endswith(" of the 100 frames it should have\n")
+    assert warning.endswith(" of its 100 frames\n")
 
 
 @pytest.mark.parametrize(
