@@ -153,7 +153,7 @@ def save_snapshot(folder: Path, prefix: str, image: np.ndarray) -> str:
     descriptor, path = mkstemp(prefix=prefix, suffix=".jpg", dir=folder)
     try:
         with open(descriptor, "wb") as file:
-            file.write(cv2.imencode(".jpg", image)[1])
+            file.write(cv2.imencode(".jpg", image)[1].tobytes())
     except OSError:
         os.unlink(path)
         raise

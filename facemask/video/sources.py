@@ -150,7 +150,9 @@ class FileSource(Source):
                 break
         # Some headers hold an estimate, hence the tolerance of 5 %.
         if number < 0.95 * self.frame_count:
-            self._log(f"{self.name}: ended after {number} of its {self.frame_count} frames")
+            self._log(
+                f"{self.name}: ended after {number} of the {self.frame_count} frames it should have"
+            )
 
     def _open(self) -> cv2.VideoCapture:
         # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.

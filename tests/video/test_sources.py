@@ -139,7 +139,7 @@ def test_no_frame_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("frames", "lines"),
-    [(60, ["it: ended after 60 of its 100 frames"]), (96, [])],
+    [(60, ["it: ended after 60 of the 100 frames it should have"]), (96, [])],
 )
 def test_a_file_that_ends_early_is_logged(
     monkeypatch: pytest.MonkeyPatch, frames: int, lines: list[str]

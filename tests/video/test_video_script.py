@@ -169,7 +169,7 @@ def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
     assert detect_mask_video.main(arguments) == 0
     assert Path("label").read_text() == "without_mask"
     (picture,) = Path("kept").iterdir()
-    assert picture.name.endswith("_track-1.jpg")
+    assert "_track-1_" in picture.name
 
 
 def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +366,7 @@ def test_a_truncated_file_is_a_warning(clip: Path, capsys: pytest.CaptureFixture
     assert detect_mask_video.main(["-s", "half.avi", "--no-display"]) == 0
     warning = capsys.readouterr().err
     assert warning.startswith("[WARN] half.avi: ended after ")
-    assert warning.endswith(" of its 100 frames\n")
+    assert warning.endswith(" of the 100 frames it should have\n")
 
 
 @pytest.mark.parametrize(
