@@ -133,13 +133,12 @@ class Alerts:
             "FACEMASK_TIME_S": f"{time_s:.3f}",
         }
         if self._snapshots is not None:
+            crop = crop_face(frame, detection.face, SNAPSHOT_MARGIN)
             prefix = f"{now:%Y-%m-%dT%H-%M-%S}_track-{detection.track}_"
             try:
-                crop = crop_face(frame, detection.face, SNAPSHOT_MARGIN)
                 variables[SNAPSHOT] = save_snapshot(self._snapshots.absolute(), prefix, crop)
-            except (OSError, ValueError) as error:  # ValueError: a face outside the frame
-                problem = reason(error) if isinstance(error, OSError) else error
-                self._log(f"alert: no snapshot was saved: {self._snapshots}: {problem}")
+            except OSError as error:
+                self._log(f"alert: no snapshot was saved: {self._snapshots}: {reason(error)}")
         self._command.start(variables)
 
 

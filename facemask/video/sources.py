@@ -276,17 +276,16 @@ class LiveSource(Source):
         """
         end, wait = time.monotonic() + self._reconnect_s, FIRST_WAIT_S
         while (left := end - time.monotonic()) > 0:
+            self._frames = Queue()  # a thread that hung ends, and releases the camera
             wait = min(wait, MAX_WAIT_S, left)
             self._log(f"{self.name}: gives no frames; trying again in {wait:.1f} s")
-            wait_end = time.monotonic() + wait
-            while (rest := wait_end - time.monotonic()) > 0:
+            attempt_s = time.monotonic() + wait
+            while time.monotonic() < attempt_s:
                 self.on_wait()
-                time.sleep(min(ON_WAIT_S, rest))
-            if self._start():
-                timed_frame = self._next_frame()
-                if timed_frame is not None:
-                    self._log(f"{self.name}: gives frames again")
-                    return timed_frame
+                time.sleep(min(ON_WAIT_S, wait))
+            if self._start() and (timed_frame := self._next_frame()):
+                self._log(f"{self.name}: gives frames again")
+                return timed_frame
             wait *= 2
         raise FacemaskError(
             f"{self.name}: gave no frame for {self._reconnect_s:g} s; {self._remedy}"

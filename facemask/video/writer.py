@@ -33,7 +33,6 @@ MIN_BIT_RATE = 100_000  # bits a second
 MAX_NUMERATOR = 65535
 MAX_DENOMINATOR = 1001
 
-
 # The encoder and the container of a file by its suffix, all by FFmpeg's names.
 CODECS = {
     ".mp4": ("libx264", "mp4"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -242,6 +243,39 @@ def test_a_camera_that_hangs_is_noticed_and_opened_again(monkeypatch: pytest.Mon
         "camera 7: gives no frames; trying again in 0.1 s",
         "camera 7: gives frames again",
     ]
+
+
+class WakingCamera(Camera):
+    """A camera that gives frames again after it hung."""
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        super().read()
+        return True, frame(0)
+
+
+def test_a_camera_that_hung_is_released_before_it_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It can't be opened as long as the thread that hung still holds it."""
+    monkeypatch.setattr(sources, "STALL_S", 0.2)
+    monkeypatch.setattr(sources, "FIRST_WAIT_S", 0.05)
+    wakes_up = threading.Event()
+    hanging, working = WakingCamera(3, wakes_up), Camera(10**6)
+    busy = SimpleNamespace(isOpened=lambda: False)
+    attempts: list[Any] = []
+
+    def open_capture() -> Any:
+        if attempts:
+            wakes_up.set()
+        attempts.append(working if hanging.released else busy if attempts else hanging)
+        return attempts[-1]
+
+    with LiveSource("camera 7", open_capture, "check it", 3, LOG.append) as source:
+        frames = source.frames()
+        while working.left == 10**6:
+            next(frames)
+    assert attempts[0] is hanging
+    assert attempts[1] is busy
 
 
 def test_it_is_reopened_at_growing_intervals_for_a_limited_time(
