@@ -1,5 +1,6 @@
 """A tracker: follows faces from frame to frame, so that each has a number and a steady label."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -70,7 +71,7 @@ class Tracker:
         time_s: seconds from the first frame. The label is voted by the track's last frames, each
         weighted with its probability; the probability is the mean of the frames that agree.
         """
-        self._end_old_tracks(time_s)
+        self._end_tracks(before_s=time_s - self._memory_s)
         pairs = sorted(
             (-similarity, index, track_index)
             for index, detection in enumerate(detections)
@@ -99,14 +100,13 @@ class Tracker:
 
     def finish(self) -> list[Track]:
         """End all tracks; returns those that take_ended() has not returned yet."""
-        self._ended += self.current
-        self.current = []
+        self._end_tracks(before_s=math.inf)
         return self.take_ended()
 
-    def _end_old_tracks(self, time_s: float) -> None:
-        oldest_s = time_s - self._memory_s
-        self._ended += [track for track in self.current if track.last_s < oldest_s]
-        self.current = [track for track in self.current if track.last_s >= oldest_s]
+    def _end_tracks(self, before_s: float) -> None:
+        """End the tracks whose face was last found before that time."""
+        self._ended += [track for track in self.current if track.last_s < before_s]
+        self.current = [track for track in self.current if track.last_s >= before_s]
 
 
 def _similarity(box: FaceBox, other: FaceBox) -> float:
