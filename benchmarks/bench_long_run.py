@@ -1,10 +1,10 @@
-"""A long run: an hour's worth of frames of a looped file, with memory and latency as it goes.
+"""Memory and speed of a long run: an hour of video, from a looped file.
 
     python benchmarks/bench_long_run.py
 
-Runs the video script on a file that begins again at its end, as fast as it goes, and ends it as
-Ctrl-C does after `--frames` (90,000 is an hour at 25 a second). Memory is what the process holds,
-sampled all along; frames a second are counted from the lines of its record.
+Runs the video script on a file that starts again at its end, as fast as possible, and ends it as
+Ctrl-C does after `--frames` (90,000 are an hour at 25 a second). Memory is the resident set of the
+process, sampled twice a second; frames a second are counted by the lines of its record.
 """
 
 import subprocess
@@ -28,25 +28,25 @@ def main() -> None:
     leave_without(args.assets)
     print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder, "found.jsonl")
+        record = Path(folder, "faces.jsonl")
         command = [
             sys.executable, str(PROJECT / "detect_mask_video.py"), "--no-display", "--loop",
             "--source", str(args.assets / "video" / "street.mp4"), "--detector", args.detector,
             "--face", str(args.assets / "face_detector"), "--model", str(args.model),
-            "--json", str(record), "--csv", str(Path(folder, "faces.csv")), *args.options.split(),
+            "--json", str(record), "--csv", str(Path(folder, "tracks.csv")), *args.options.split(),
         ]  # fmt: skip
         with subprocess.Popen(
             command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
-            samples = watched(process, record, args.frames)
-            process.terminate()  # a process in the background may be told to ignore Ctrl-C
-            said, _ = process.communicate(timeout=60)
+            samples = sample(process, record, args.frames)
+            process.terminate()  # a process in the background may ignore Ctrl-C
+            output, _ = process.communicate(timeout=60)
     print(rows(samples, args.parts))
     print(f"\nthreads: {samples[0][3]} at first, {samples[-1][3]} at last")
-    print(said.strip().splitlines()[-2:], f"status {process.returncode}")
+    print(output.strip().splitlines()[-2:], f"status {process.returncode}")
 
 
-def watched(
+def sample(
     process: subprocess.Popen[str], record: Path, frames: int
 ) -> list[tuple[float, int, float, int]]:
     """Seconds, frames, MB and threads, twice a second, from the hundredth frame on."""
@@ -71,19 +71,19 @@ def watched(
 def rows(samples: list[tuple[float, int, float, int]], parts: int) -> str:
     size = len(samples) // parts
     lines = []
-    for part in range(parts):
-        some = samples[part * size : (part + 1) * size]
-        seconds, frames = some[-1][0] - some[0][0], some[-1][1] - some[0][1]
-        memory = [one[2] for one in some]
+    for number in range(parts):
+        chunk = samples[number * size : (number + 1) * size]
+        seconds, frames = chunk[-1][0] - chunk[0][0], chunk[-1][1] - chunk[0][1]
+        memory = [sample[2] for sample in chunk]
         lines.append(
             [
-                f"{some[-1][1]}",
+                f"{chunk[-1][1]}",
                 f"{frames / seconds:.1f}",
                 f"{max(memory):.0f}",
                 f"{min(memory):.0f}",
             ]
         )
-    return table(["frames till then", "frames a second", "most MB", "least MB"], lines)
+    return table(["frames so far", "frames a second", "most MB", "least MB"], lines)
 
 
 if __name__ == "__main__":

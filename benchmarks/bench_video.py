@@ -2,10 +2,10 @@
 
     python benchmarks/bench_video.py
 
-The clips are street.mp4 and a part of it enlarged to 1280x720. The classic way shrinks each frame
-to 400 pixels across before it looks; ours keeps it whole. Frames a second are those that each
-script prints, without its start; the classic way has the tutorial's classifier of 224x224 pixels.
-Memory is the process's peak. Neither writes or shows the video.
+The clips are street.mp4 and its first frames enlarged to 1280x720. The classic way shrinks each
+frame to a width of 400 pixels before detection, and uses the tutorial's classifier of 224x224
+pixels; ours keeps the frame's size. Frames a second are those that each script prints, without the
+time of its start. Memory is the peak of the process. Neither writes or shows the video.
 """
 
 import re
@@ -32,7 +32,7 @@ def main() -> None:
         "--frames", type=int, default=240, metavar="N", help="length of the 1280x720 clip (240)"
     )
     parser.add_argument(
-        "--clip", nargs="+", type=Path, metavar="FILE", help="videos to take in place of these two"
+        "--clip", nargs="+", type=Path, metavar="FILE", help="videos to use instead of these two"
     )
     args = parser.parse_args()
     leave_without(args.assets)
@@ -41,7 +41,7 @@ def main() -> None:
         folder = Path(name)
         model = model_with_twin(args.model, folder)
         face = ["--face", args.assets / "face_detector", "--model"]
-        theirs = [*face, classic_model(folder)]
+        classic_networks = [*face, classic_model(folder)]
         street = args.assets / "video" / "street.mp4"
         clips = args.clip or [street, enlarged(street, folder / "1280x720.mp4", args.frames)]
         rows, profiles = [], []
@@ -49,7 +49,7 @@ def main() -> None:
             source = ["--source", clip]
             classic, ours = [], []
             for _ in range(args.repeats):
-                classic.append(run("benchmarks/classic.py", "video", *source, *theirs))
+                classic.append(run("benchmarks/classic.py", "video", *source, *classic_networks))
                 ours.append(
                     run("detect_mask_video.py", "--no-display", "--timings", *source, *face, model)
                 )
@@ -58,26 +58,26 @@ def main() -> None:
                     clip.name,
                     *(f"{statistics.median(map(fps, runs)):.1f}" for runs in (classic, ours)),
                     compared(list(map(fps, ours)), list(map(fps, classic))),
-                    *(f"{max(one.peak for one in runs):.0f} MB" for runs in (classic, ours)),
+                    *(f"{max(r.peak for r in runs):.0f} MB" for runs in (classic, ours)),
                 ]
             )
             profiles.append((clip.name, stages(ours[-1])))
-        head = ["clip", "classic, FPS", "ours, FPS", "ratio", "classic, peak", "ours, peak"]
-        print(table(head, rows))
+        columns = ["clip", "classic, FPS", "ours, FPS", "ratio", "classic, peak", "ours, peak"]
+        print(table(columns, rows))
         for clip_name, lines in profiles:
             print(f"\nOurs on {clip_name}, by stage (they overlap):\n\n```\n{lines}\n```")
 
 
-def fps(one: Run) -> float:
-    found = re.search(r"([\d.]+) FPS", one.output)
-    if not found:
-        raise RuntimeError(f"no frame rate in:\n{one.output}")
-    return float(found[1])
+def fps(finished: Run) -> float:
+    match = re.search(r"([\d.]+) FPS", finished.output)
+    if not match:
+        raise RuntimeError(f"no frame rate in:\n{finished.output}")
+    return float(match[1])
 
 
-def stages(one: Run) -> str:
+def stages(finished: Run) -> str:
     """The table that --timings prints."""
-    lines = [line.removeprefix("[INFO] ") for line in one.output.splitlines()]
+    lines = [line.removeprefix("[INFO] ") for line in finished.output.splitlines()]
     start = next(number for number, line in enumerate(lines) if line.startswith("stage"))
     return "\n".join(lines[start:])
 

@@ -1,10 +1,10 @@
-"""How often labels change in a video: each frame labelled by itself, and by the votes of tracks.
+"""How often labels change in a video: labelled frame by frame, and by the votes of tracks.
 
     python benchmarks/label_changes.py
 
-Each clip is detected once, without tracks; the same detections are then followed twice, with votes
-of no length and with those that the script uses. A change counts where a face that was followed is
-shown with another label than in the frame before.
+Each clip is detected once, without tracks; the same detections are then tracked twice, without
+votes and with those that the script uses. A change is a frame that shows a tracked face with
+another label than before.
 """
 
 import json
@@ -25,7 +25,7 @@ from facemask.video.tracker import Track, Tracker
 def main() -> None:
     parser = arguments("Changes of labels a minute, with and without tracks.")
     parser.add_argument("--detector", default="ssd", help="what finds the faces (ssd)")
-    parser.add_argument("--clip", nargs="+", type=Path, metavar="FILE", help="videos to take")
+    parser.add_argument("--clip", nargs="+", type=Path, metavar="FILE", help="videos to use")
     args = parser.parse_args()
     leave_without(args.assets)
     print(f"{machine()}\n", flush=True)
@@ -34,31 +34,32 @@ def main() -> None:
     for clip in args.clip or [videos / "four_people.mp4", videos / "street.mp4"]:
         frames = detected(clip, args.detector, args.model, args.assets / "face_detector")
         minutes = frames[-1]["time_s"] / 60
-        single, voted = followed(frames, Tracker(vote_s=0)), followed(frames, Tracker())
+        single, voted = track(frames, Tracker(vote_s=0)), track(frames, Tracker())
         rows.append(
             [
                 clip.name,
-                *(f"{sum(one.changes for one in way) / minutes:.1f}" for way in (single, voted)),
+                *(f"{sum(t.changes for t in tracks) / minutes:.1f}" for tracks in (single, voted)),
                 str(len(voted)),
-                f"{statistics.median(one.last_s - one.first_s for one in voted):.1f} s",
+                f"{statistics.median(t.last_s - t.first_s for t in voted):.1f} s",
             ]
         )
-    head = ["clip", "changes a minute, by frame", "by votes", "tracks", "median length"]
-    print(table(head, rows))
+    columns = ["clip", "changes a minute, by frame", "by votes", "tracks", "median length"]
+    print(table(columns, rows))
 
 
 def detected(clip: Path, detector: str, model: Path, face: Path) -> list[dict]:
     """The records of a clip's frames."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder, "found.jsonl")
+        record = Path(folder, "faces.jsonl")
         run(
-            "detect_mask_video.py", "--source", clip, "--json", found, "--no-track", "--no-display",
-            "--detector", detector, "--face", face, "--model", model,
+            "detect_mask_video.py", "--source", clip, "--json", record, "--no-track",
+            "--no-display", "--detector", detector, "--face", face, "--model", model,
         )  # fmt: skip
-        return [json.loads(line) for line in found.read_text().splitlines()]
+        return [json.loads(line) for line in record.read_text().splitlines()]
 
 
-def followed(frames: list[dict], tracker: Tracker) -> list[Track]:
+def track(frames: list[dict], tracker: Tracker) -> list[Track]:
+    """All tracks of these frames."""
     for frame in frames:
         faces = [
             MaskDetection(

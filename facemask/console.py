@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from typing import NoReturn, TextIO
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TextIO
 
 from facemask.errors import FacemaskError
 
@@ -21,6 +21,13 @@ def warn(message: str) -> None:
 def error(message: str) -> None:
     """One line on standard error, whatever line breaks a library put into its message."""
     _say(f"[ERROR] {' '.join(message.split())}", sys.stderr)
+
+
+def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """The items, with a progress bar where standard error is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, disable=None)
 
 
 def _say(line: str, file: TextIO) -> None:

@@ -23,14 +23,21 @@ def find(path: str | os.PathLike[str]) -> Path:
     return beside_scripts if not given.exists() and beside_scripts.exists() else given
 
 
-def check_writable(*paths: Path) -> None:
+def check_writable(*paths: Path, make_folders: bool = True) -> None:
     """Make sure, before any expensive work, that files can be written at the paths.
 
-    Missing folders are made. Raises FacemaskError naming the path and the reason.
+    make_folders: make missing folders; otherwise nothing on disk changes, and the check goes by
+    the permissions of the nearest folder that exists.
+    Raises FacemaskError naming the path and the reason.
     """
     for path in paths:
         if path.is_dir():
             raise FacemaskError(f"{path}: expected a file to write to, found a folder")
+        if not make_folders:
+            existing = next(parent for parent in path.absolute().parents if parent.exists())
+            if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+                raise FacemaskError(f"{path}: can't be written: {existing} takes no new files")
+            continue
         # Only the attempt tells: permission bits say nothing of read-only disks, or to root.
         probe = beside(path)
         try:

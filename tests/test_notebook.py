@@ -1,4 +1,4 @@
-"""The notebook: clean as committed, and running as it stands in a kernel of this Python."""
+"""The notebook: committed without outputs, and running as it stands in a kernel of this Python."""
 
 import json
 import re
@@ -18,7 +18,7 @@ PLOTS = {
     "images-sheet", "split-plot", "views", "curves", "confusion", "mistakes", "pipeline", "shipped",
 }  # fmt: skip
 
-# Changes to the source, the folder to start in and the cell to end with; the cells that ran, by id.
+# Takes changes to the source, the folder to start in and the last cell; returns the cells by id.
 Run = Callable[..., dict[str, nbformat.NotebookNode]]
 
 
@@ -34,7 +34,7 @@ def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (copy / "face_detector").mkdir()
     for name in ("face_detector/builtin.tflite", "mask_detector.tflite", "mask_detector.keras"):
         shutil.copyfile(PROJECT / name, copy / name)
-    # A kernel named python3 may be installed, of whatever Python.
+    # An installed kernel named python3 may belong to another Python.
     spec = folder / "kernels" / "this" / "kernel.json"
     spec.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -60,7 +60,7 @@ def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 patch.setenv(name, str(folder / name))
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
-            patch.delenv("PYTHONPATH", raising=False)  # it finds the package by itself
+            patch.delenv("PYTHONPATH", raising=False)  # the notebook finds the package by itself
             patch.delenv("MPLBACKEND", raising=False)
             client = NotebookClient(
                 notebook,
@@ -91,7 +91,7 @@ def labels(cell: nbformat.NotebookNode) -> list[str]:
     return re.findall(r"model: (\w[\w ]*): \d+\.\d+%", printed(cell))
 
 
-def test_nothing_that_a_run_leaves_is_committed() -> None:
+def test_no_outputs_are_committed() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata == {
@@ -112,12 +112,12 @@ def test_it_runs_as_it_stands(ran: dict[str, nbformat.NotebookNode]) -> None:
     (curve,) = re.findall(r"^val_loss: (.*)$", printed(ran["training"]), re.M)
     losses = [float(value) for value in curve.split(", ")]
     assert min(losses) < losses[0]
-    found = re.search(r"^test accuracy ([\d.]+) \(95 % interval", printed(ran["test"]), re.M)
-    assert found
-    assert float(found[1]) >= 0.8
-    wrong = re.match(r"(\d+) of (\d+) answers are wrong", printed(ran["mistakes"]))
+    accuracy = re.search(r"^test accuracy ([\d.]+) \(95 % interval", printed(ran["test"]), re.M)
+    assert accuracy
+    assert float(accuracy[1]) >= 0.8
+    wrong = re.match(r"(\d+) of (\d+) predictions are wrong", printed(ran["mistakes"]))
     assert wrong
-    assert float(found[1]) == pytest.approx(1 - int(wrong[1]) / int(wrong[2]), abs=1e-4)
+    assert float(accuracy[1]) == pytest.approx(1 - int(wrong[1]) / int(wrong[2]), abs=1e-4)
     assert len(labels(ran["pipeline"])) == 2
     assert set(labels(ran["pipeline"])) <= {"Mask", "No Mask"}
     assert sorted(labels(ran["shipped"])) == ["Mask", "No Mask"]
@@ -137,9 +137,7 @@ def test_each_plot_is_shown(ran: dict[str, nbformat.NotebookNode]) -> None:
     [("nowhere", "nowhere: no such folder; "), ("dataset", "dataset: expected a sub-folder")],
     ids=["missing", "empty"],
 )
-def test_a_dataset_that_is_not_there_is_one_line(
-    run_notebook: Run, dataset: str, reason: str
-) -> None:
+def test_a_missing_dataset_is_one_line(run_notebook: Run, dataset: str, reason: str) -> None:
     change = {"DATASET = None": f'DATASET = "{dataset}"'}
     line, images = printed(run_notebook(change, ".", "images")["images"]).splitlines()
     assert reason in line
@@ -157,8 +155,8 @@ def test_real_photographs_and_imagenet_weights(
         "EPOCHS, INPUT_SIZE = 20": "EPOCHS, INPUT_SIZE = 6",
     }
     cells = run_notebook(changes, env={"KERAS_HOME": str(keras_home)})
-    found = re.search(r"^test accuracy ([\d.]+) ", printed(cells["test"]), re.M)
-    assert found
-    assert float(found[1]) >= 0.9
-    said = re.findall(r"this model: (.*): ", printed(cells["pipeline"]))
-    assert sorted(said) == ["Mask", "No Mask"]
+    accuracy = re.search(r"^test accuracy ([\d.]+) ", printed(cells["test"]), re.M)
+    assert accuracy
+    assert float(accuracy[1]) >= 0.9
+    labelled = re.findall(r"this model: (.*): ", printed(cells["pipeline"]))
+    assert sorted(labelled) == ["Mask", "No Mask"]

@@ -167,7 +167,7 @@ def test_closing_the_window_ends_the_waiting(screen: Display, tmp_path: Path) ->
 
 SHOW_FRAMES = """
 import numpy as np
-from facemask import display
+from facemask.output import display
 frames = 0
 while display.show_frame("Frame", np.full((240, 320, 3), (0, 0, 255), np.uint8)) != "q":
     frames += 1
@@ -192,21 +192,21 @@ def test_a_video_pauses_saves_a_frame_and_goes_on(screen: Display, tmp_path: Pat
         write_image(tmp_path / "pictures" / f"{number}.png", picture)
     running = start(
         screen, tmp_path, PROJECT / "detect_mask_video.py", "--source", "pictures", "--loop",
-        "--detector", "builtin", "--json", "found.jsonl",
+        "--detector", "builtin", "--json", "faces.jsonl",
     )  # fmt: skip
-    shown, record = find_window(screen, "Frame"), tmp_path / "found.jsonl"
+    shown, record = find_window(screen, "Frame"), tmp_path / "faces.jsonl"
     assert shown
     assert wait_for(lambda: len(record.read_text()) > 1000)
     press(screen, shown, "p")
     time.sleep(0.5)
-    held = record.read_text()
+    paused = record.read_text()
     time.sleep(0.5)
-    assert record.read_text() == held
+    assert record.read_text() == paused
     press(screen, shown, "s")
     assert wait_for(lambda: list(tmp_path.glob("frame_*.png")))
-    assert record.read_text() == held
+    assert record.read_text() == paused
     press(screen, shown, "p")
-    assert wait_for(lambda: len(record.read_text()) > len(held))
+    assert wait_for(lambda: len(record.read_text()) > len(paused))
     press(screen, shown, "q")
     output, problems = running.communicate(timeout=30)
     assert (running.returncode, problems) == (0, "")
@@ -216,7 +216,7 @@ def test_a_video_pauses_saves_a_frame_and_goes_on(screen: Display, tmp_path: Pat
 
 
 def test_q_ends_a_run_whose_stream_has_gone(screen: Display, tmp_path: Path) -> None:
-    """Between two tries to open it again, which may take minutes."""
+    """Between two attempts to reopen it, which may be minutes apart."""
     with MJPEGServer(sends(90, 20), lambda connection: None) as server:
         running = start(
             screen, tmp_path, PROJECT / "detect_mask_video.py", "--source", server.url,
@@ -225,8 +225,7 @@ def test_q_ends_a_run_whose_stream_has_gone(screen: Display, tmp_path: Path) -> 
         shown = find_window(screen, "Frame")
         assert shown
         assert running.stderr
-        said = running.stderr.readline()
-        assert "gives no frames; trying again" in said
+        assert "gives no frames; trying again" in running.stderr.readline()
         press(screen, shown, "q")
         output, _ = running.communicate(timeout=30)
     assert running.returncode == 0
@@ -254,12 +253,12 @@ def test_the_image_script_shows_the_face_and_ends_at_a_key(
 
 @pytest.mark.assets
 def test_the_video_script_shows_frames_until_q(
-    screen: Display, assets: Path, trained_model: Path, tmp_path: Path
+    screen: Display, assets: Path, tmp_path: Path
 ) -> None:
     running = start(
         screen, tmp_path, PROJECT / "detect_mask_video.py",
         "--source", assets / "video" / "four_people.mp4", "--output", tmp_path / "out.mp4",
-        "--face", assets / "face_detector", "--model", trained_model,
+        "--face", assets / "face_detector",
     )  # fmt: skip
     shown = find_window(screen, "Frame")
     assert shown

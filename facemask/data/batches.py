@@ -1,22 +1,69 @@
-"""Streaming labelled images from disk into training, a batch at a time."""
+"""Stream labelled images from disk, a batch at a time."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facemask.data.augmentation import augment, augment_face
 from facemask.data.dataset import LabelledImages
-from facemask.data.image_cache import Read, read_uncached
 from facemask.errors import FacemaskError
+from facemask.files import reason, replacing
 from facemask.geometry import FaceBox
-from facemask.images import crop_face, model_input, resize
+from facemask.images import crop_face, model_input, read_image, resize
 from facemask.keras_backend import load_keras
 
-# How often a training image whose face is known is shown whole instead: what people hand over is
-# not always cut as the detector cuts.
+# How often a training image is shown whole although its face is known: the images that people
+# classify are not always cropped as the face detector crops.
 WHOLE_IMAGE = 0.3
+
+# Reads the image of an index: (H, W, 3) uint8, BGR, as images.read_image returns it.
+Read = Callable[[LabelledImages, int], np.ndarray]
+
+
+def image_reader(cache: Path | None) -> Read:
+    """Reads images from their files or, given a folder, through an ImageCache in it."""
+    return ImageCache(cache).read if cache else read_uncached
+
+
+def read_uncached(images: LabelledImages, index: int) -> np.ndarray:
+    return read_image(images.paths[index])
+
+
+class ImageCache:
+    """A folder of decoded images, each under the sha256 of its file.
+
+    So it serves any number of data sets and runs, finds copies of a file, and is never out of
+    date. It takes three bytes a pixel.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        """Makes the folder if it is missing. Raises FacemaskError when it can't be made."""
+        self._folder = Path(folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FacemaskError(f"{folder}: can't be a cache: {reason(error)}") from error
+
+    def read(self, images: LabelledImages, index: int) -> np.ndarray:
+        """The image, from the cache or, the first time, from its file; see Read.
+
+        Raises FacemaskError as read_image does, and when the cache can't be written.
+        """
+        if images.paths[index] != images.originals[index]:  # a small crop, made for this run only
+            return read_uncached(images, index)
+        digest = images.digests[index]
+        cached = self._folder / digest[:2] / f"{digest}.npy"
+        try:
+            return np.load(cached, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # missing or damaged
+            image = read_uncached(images, index)
+        with replacing(cached) as temporary:
+            temporary.parent.mkdir(exist_ok=True)
+            np.save(temporary, image)
+        return image
 
 
 def batches(
@@ -34,18 +81,16 @@ def batches(
 ) -> Any:
     """A keras.utils.PyDataset of (inputs, labels) or, given weights, (inputs, labels, weights).
 
-    inputs: (B, height, width, 3) float32 as images.model_input makes them, for size = (height,
-    width), of faces in their boxes grown by margin; labels: (B,) int64; weights: (B,) float32.
-    augmentation: "none" keeps images as they are and in the order of indices; "classic" changes
-    whole images as the tutorial does, "face" as augmentation.augment_face; both shuffle, each
-    epoch anew and the same way for the same seed, whatever the threads do. Memory holds a few
-    batches, however many images.
-
-    shard: (number, count) of a worker among several that share each batch: it gets the rows number,
-    number + count and so on of it, perhaps none of the last batch; B counts its own rows. The
-    shares of a batch are together what one worker would get.
-    read: what reads an image, given images and its index. An image that can't be read any more
-    raises FacemaskError.
+    inputs: (B, height, width, 3) float32, RGB in [-1, 1] as images.model_input makes them, for size
+    = (height, width), of faces in their boxes enlarged by margin; labels: (B,) int64; weights:
+    (B,) float32.
+    augmentation: "none" changes nothing and keeps the order of indices; "classic" changes whole
+    images as the tutorial does, "face" uses augmentation.augment_face. Both shuffle in each epoch.
+    The same seed gives the same batches, whatever the order of the threads. Memory holds a few
+    batches, whatever the number of images.
+    shard: (index, count) of a process among several that share each batch. It gets the rows index,
+    index + count and so on, perhaps none of the last batch. The shards together are the batch.
+    Raises FacemaskError when an image can no longer be read.
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
@@ -53,7 +98,7 @@ def batches(
     first, step = shard
 
     class Batches(keras.utils.PyDataset):
-        """Counts epochs, so that each draws its own random numbers."""
+        """Counts epochs, because each draws its own random numbers."""
 
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
@@ -70,7 +115,7 @@ def batches(
             return -(-len(indices) // batch_size)
 
         def start_at(self, epoch: int) -> None:
-            """Show next what is shown in this epoch, counted from 0."""
+            """Continue with the batches of this epoch, counted from 0."""
             self._epoch = epoch
             self._order = self._shuffled()
 
@@ -78,27 +123,28 @@ def batches(
             self.start_at(self._epoch + 1)
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-            places = self._order[number * batch_size :][:batch_size][first::step]
-            inputs = np.empty((len(places), *size, 3), np.float32)
-            for row, place in enumerate(places):
-                rng = np.random.default_rng([seed, self._epoch, int(place)])
+            positions = self._order[number * batch_size :][:batch_size][first::step]
+            inputs = np.empty((len(positions), *size, 3), np.float32)
+            for row, position in enumerate(positions):
+                rng = np.random.default_rng([seed, self._epoch, int(position)])
+                index = int(indices[position])
                 try:
-                    image = read(images, int(indices[place]))
+                    image = read(images, index)
                 except FacemaskError as error:
-                    raise FacemaskError(f"{error} (it could be read at first)") from error
-                inputs[row] = load(images, int(indices[place]), image, size, margin, rng)
-            labels = images.labels[indices[places]]
+                    raise FacemaskError(f"{error} (it was readable before)") from error
+                inputs[row] = load(images, index, image, size, margin, rng)
+            labels = images.labels[indices[positions]]
             if weights is None:
                 return inputs, labels
-            return inputs, labels, weights[places].astype(np.float32)
+            return inputs, labels, weights[positions].astype(np.float32)
 
     return Batches()
 
 
-def each_input(stream: Any) -> Iterator[np.ndarray]:
-    """The inputs of a stream, one (height, width, 3) array after the other."""
-    for number in range(len(stream)):
-        yield from stream[number][0]
+def inputs_of(dataset: Any) -> Iterator[np.ndarray]:
+    """The inputs of batches(), one (height, width, 3) array after the other."""
+    for number in range(len(dataset)):
+        yield from dataset[number][0]
 
 
 def _load(

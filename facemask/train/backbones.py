@@ -1,4 +1,4 @@
-"""The networks that a mask classifier can be built on, with what each takes for colours."""
+"""The networks that a mask classifier can be built on, and how each wants its input scaled."""
 
 import os
 import shutil
@@ -9,48 +9,95 @@ from pathlib import Path
 from typing import Any
 
 from facemask.errors import FacemaskError
-from facemask.files import reason
+from facemask.files import find, reason
 from facemask.keras_backend import HDF5_SIGNATURE, ZIP_SIGNATURE, load_keras
 
 DEFAULT = "mobilenet_v2"
-SIZE = (224, 224)  # pixels, of the photographs that all the ImageNet weights were trained on
+SIZE = (224, 224)  # height, width in pixels of the images that the ImageNet weights learnt from
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of keras.applications, and the colours its ImageNet weights were trained with.
+    """A network of keras.applications, and the input that its ImageNet weights expect.
 
-    Of red, green and blue in [-1, 1], as images.model_input makes them, it takes `scale` times
-    each plus `offset`; where `bgr` is true, in the opposite order, of which the offsets are, too.
-    Scale and offset are those of the network's own preprocess_input.
+    The input is `scale` times RGB in [-1, 1], as images.model_input makes it, plus `offset`. With
+    `bgr` the channels, and the offsets, are in the opposite order. Scale and offset are those of
+    the network's own preprocess_input.
     """
 
     title: str
     function: str
+    weights_file: str  # the name of the ImageNet weights without top in Keras's cache
     scale: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bgr: bool = False
 
     @property
-    def plain(self) -> bool:
-        """Whether it takes colours as model_input makes them."""
-        return (self.scale, self.offset, self.bgr) == (1.0, (0.0, 0.0, 0.0), False)
+    def rescales_input(self) -> bool:
+        """Whether its input differs from that of images.model_input."""
+        return (self.scale, self.offset, self.bgr) != (1.0, (0.0, 0.0, 0.0), False)
 
 
-# From [-1, 1] to [0, 255]. Networks that say so of themselves do the rest within.
+# From [-1, 1] to [0, 255]. The networks that take this rescale it themselves.
 _BYTES = {"scale": 127.5, "offset": (127.5, 127.5, 127.5)}
 
 BACKBONES = {
-    "mobilenet_v2": Backbone("MobileNetV2", "MobileNetV2"),
-    "mobilenet_v3_small": Backbone("MobileNetV3-Small", "MobileNetV3Small", **_BYTES),
-    "mobilenet_v3_large": Backbone("MobileNetV3-Large", "MobileNetV3Large", **_BYTES),
-    "efficientnet_v2_b0": Backbone("EfficientNetV2-B0", "EfficientNetV2B0", **_BYTES),
-    "resnet50_v2": Backbone("ResNet50V2", "ResNet50V2"),
-    # The means of ImageNet in Caffe's order: blue, green, red.
+    "mobilenet_v2": Backbone(
+        "MobileNetV2",
+        "MobileNetV2",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    ),
+    "mobilenet_v3_small": Backbone(
+        "MobileNetV3-Small",
+        "MobileNetV3Small",
+        "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        **_BYTES,
+    ),
+    "mobilenet_v3_large": Backbone(
+        "MobileNetV3-Large",
+        "MobileNetV3Large",
+        "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        **_BYTES,
+    ),
+    "efficientnet_v2_b0": Backbone(
+        "EfficientNetV2-B0", "EfficientNetV2B0", "efficientnetv2-b0_notop.h5", **_BYTES
+    ),
+    "resnet50_v2": Backbone(
+        "ResNet50V2", "ResNet50V2", "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    ),
+    # ImageNet's means in Caffe's order: blue, green, red.
     "vgg16": Backbone(
-        "VGG-16", "VGG16", 127.5, (127.5 - 103.939, 127.5 - 116.779, 127.5 - 123.68), bgr=True
+        "VGG-16",
+        "VGG16",
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        127.5,
+        (127.5 - 103.939, 127.5 - 116.779, 127.5 - 123.68),
+        bgr=True,
     ),
 }
+
+
+def find_weights(weights: str, name: str = DEFAULT, download: bool = True) -> str:
+    """The weights for load_backbone: "imagenet", "none" or the path of a file.
+
+    download: whether Keras may fetch missing ImageNet weights later. Raises FacemaskError for a
+    weights file that is missing or of no known kind.
+    """
+    if weights not in ("imagenet", "none"):
+        weights = str(find(weights))
+    check_weights(weights, name)
+    if weights == "imagenet" and not download and not (path := imagenet_file(name)).is_file():
+        raise FacemaskError(
+            f"{path}: no such file; expected the ImageNet weights of {BACKBONES[name].title}, which"
+            " a dry run does not fetch, but the training does"
+        )
+    return weights
+
+
+def imagenet_file(name: str) -> Path:
+    """Where Keras keeps the ImageNet weights of a backbone."""
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
+    return folder / BACKBONES[name].weights_file
 
 
 def check_weights(weights: str, name: str = DEFAULT) -> None:
@@ -58,71 +105,67 @@ def check_weights(weights: str, name: str = DEFAULT) -> None:
     if weights in ("imagenet", "none"):
         return
     title = BACKBONES[name].title
+    expected = f"expected an HDF5 file of {title} weights, or a .keras model on {title}"
     try:
         with open(weights, "rb") as file:
             start = file.read(8)
     except OSError as error:
         raise FacemaskError(
-            f"{weights}: can't be read: {reason(error)}; expected imagenet, none, an HDF5 file of"
-            f" {title} weights, or a .keras model on {title}"
+            f"{weights}: can't be read: {reason(error)}; {expected}, imagenet or none"
         ) from error
     if start != HDF5_SIGNATURE and not start.startswith(ZIP_SIGNATURE):
-        raise FacemaskError(
-            f"{weights}: expected an HDF5 file of {title} weights, or a .keras model on {title}"
-        )
+        raise FacemaskError(f"{weights}: {expected}")
 
 
 def load_backbone(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAULT) -> Any:
-    """A base without its top: a Keras model from (N, *size, 3) float32 in its own colours.
+    """A backbone without its top: a Keras model from (N, *size, 3) float32, scaled as it expects.
 
-    size: (height, width) of the images, pixels. The weights are those for 224x224 at any size: no
-    layer's shape depends on it, and what they know carries over.
-    weights: "imagenet" (fetched by Keras, or found in KERAS_HOME); the path of an HDF5 file in the
-    layout of Keras's own for this base without its top, or of a `.keras` model that was trained
-    here on this base; or "none": random ones.
-    Raises FacemaskError when the weights can't be had.
+    weights: "imagenet", which Keras fetches unless it has them in KERAS_HOME; "none", which are
+    random; or the path of an HDF5 file as Keras has for this backbone without its top, or of a
+    `.keras` model that was trained here on this backbone.
+    size: (height, width) in pixels. The weights do not depend on it, because no layer's shape does.
+    Raises FacemaskError when the weights can't be loaded.
     """
     keras = load_keras()
-    base = BACKBONES[name]
-    make = getattr(keras.applications, base.function)
+    backbone = BACKBONES[name]
+    make = getattr(keras.applications, backbone.function)
     check_weights(weights, name)
     try:
         if weights == "none":
             return make(input_shape=(*size, 3), include_top=False, weights=None)
         if _is_archive(weights):
-            values = _base_of(weights).get_weights()
+            values = _backbone_of_file(weights).get_weights()
         else:
             with warnings.catch_warnings():
-                # Else Keras would leave layers random that it does not find in the file.
+                # Keras only warns of layers that the file lacks, and leaves them random.
                 warnings.filterwarnings("error", message="Skipping nested container")
-                full = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
+                network = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
             if size == SIZE:
-                return full
-            values = full.get_weights()
-        # Keras would fetch other weights for some sizes, and warn of the others.
+                return network
+            values = network.get_weights()
+        # For some sizes Keras would fetch other weights, and for others warn.
         network = make(input_shape=(*size, 3), include_top=False, weights=None)
         network.set_weights(values)
         return network
-    except Exception as error:  # Keras raises a bare Exception for a failed download
-        what = " ".join(str(error).split())[:300]
+    except Exception as error:  # Keras raises plain Exception for a failed download
+        problem = " ".join(str(error).split())[:300]
         if weights == "imagenet":
-            models = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models").expanduser()
             raise FacemaskError(
-                f"{models}: the ImageNet weights of {base.title} are not there and can't be"
-                f" fetched ({what}); put them there by hand, or give --weights PATH"
+                f"{imagenet_file(name)}: the ImageNet weights of {backbone.title} are not there and"
+                f" can't be fetched ({problem}); put them there, or give --weights PATH"
             ) from error
         raise FacemaskError(
-            f"{weights}: not weights of {base.title} without its top: {what}"
+            f"{weights}: not weights of {backbone.title} without its top: {problem}"
         ) from error
 
 
 def backbone_of(model: Any) -> Any:
-    """The base in a classifier. Raises ValueError where there is none."""
+    """The backbone in a classifier. Raises ValueError for a model without one."""
     keras = load_keras()
-    found = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
-    if found is None:
-        raise ValueError("Expected a model with a base. Received: one without")
-    return found
+    backbone = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    if backbone is None:
+        raise ValueError("Expected a model with a backbone. Received: one without")
+    return backbone
 
 
 def _is_archive(weights: str) -> bool:
@@ -132,24 +175,24 @@ def _is_archive(weights: str) -> bool:
         return file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
 
 
-def _base_of(path: str) -> Any:
-    """The base of a `.keras` file, under whatever name; nothing in it is run."""
-    with tempfile.TemporaryDirectory() as folder:  # Keras goes by the suffix
-        named = shutil.copyfile(path, Path(folder, "model.keras"))
-        return backbone_of(load_keras().models.load_model(named, compile=False, safe_mode=True))
+def _backbone_of_file(path: str) -> Any:
+    """The backbone in a `.keras` file, whatever the file's suffix; no code in it is run."""
+    with tempfile.TemporaryDirectory() as folder:  # Keras wants the suffix
+        copy = shutil.copyfile(path, Path(folder, "model.keras"))
+        return backbone_of(load_keras().models.load_model(copy, compile=False, safe_mode=True))
 
 
-def colours(base: Backbone) -> Any:
-    """The Keras layer that turns model_input's colours, RGB in [-1, 1], into those of a base.
+def input_rescaling(backbone: Backbone) -> Any:
+    """The Keras layer that turns images.model_input's RGB in [-1, 1] into a backbone's input.
 
-    So a model takes the same input whatever its base is, and nothing beside it need know. It is a
-    convolution of 1x1 pixel that never learns: a kind of layer that every runtime has.
+    With it all models take the same input, and nothing outside the model depends on its backbone.
+    It is a 1x1 convolution that is never trained: every runtime has this kind of layer.
     """
-    import numpy as np  # only here, so that the names of the bases cost --help nothing
+    import numpy as np  # not at the top: the command line imports BACKBONES for --help
 
     keras = load_keras()
-    layer = keras.layers.Conv2D(3, 1, trainable=False, name="colours")
+    layer = keras.layers.Conv2D(3, 1, trainable=False, name="input_rescaling")
     layer.build((None, None, None, 3))
-    order = np.eye(3, dtype=np.float32)[::-1] if base.bgr else np.eye(3, dtype=np.float32)
-    layer.set_weights([(base.scale * order)[None, None], np.array(base.offset, np.float32)])
+    order = np.eye(3, dtype=np.float32)[:: -1 if backbone.bgr else 1]
+    layer.set_weights([(backbone.scale * order)[None, None], np.array(backbone.offset, np.float32)])
     return layer

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from facemask.train.fit import _stream_errors
+from facemask.train.fit import stream_errors
 
-# Temperatures that calibration may choose from. With few validation images, all of them right, the
-# likelihood alone would make the model ever surer: it is never made surer than training left it.
+# The range of temperatures. Below 1 the model would become more confident than training made it:
+# the likelihood of a few validation images that are all correct would ask for that without limit.
 TEMPERATURES = (1.0, 5.0)
 
 
 def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> str:
-    """scikit-learn's classification report of labels, (N,) int64 each."""
+    """scikit-learn's classification report; truth, predicted: labels, (N,) int64."""
     from sklearn.metrics import classification_report
 
     return str(
@@ -28,18 +28,22 @@ def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str])
 
 
 def predict(model: Any, inputs: Any) -> np.ndarray:
-    """The probabilities of the classes for each image of a stream, (N, C), with a progress bar."""
-    with _stream_errors():
+    """The class probabilities of all inputs, (N, C) float32, with Keras's progress bar.
+
+    inputs: as batches() or feature_batches() make them. Raises FacemaskError when an image can no
+    longer be read.
+    """
+    with stream_errors():
         return np.asarray(model.predict(inputs))
 
 
 def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:
-    """Make the model's probabilities as sure as they are right, by a temperature.
+    """Make the model's probabilities match its accuracy, by temperature scaling.
 
-    The temperature T minimises the negative log likelihood of the labels, (N,) int64, which the
-    model must not have been trained on (Guo et al., On Calibration of Modern Neural Networks,
-    2017). Returns T; the last layer's weights are divided by it, so that whatever runs the model
-    gets calibrated probabilities. No label changes.
+    The temperature T minimises the negative log likelihood of the labels, (N,) int64 (Guo et al.,
+    On Calibration of Modern Neural Networks, 2017). The model must not have been trained on them.
+    Returns T. The last layer's weights are divided by it, so that every runtime gives calibrated
+    probabilities. No predicted class changes.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -50,8 +54,8 @@ def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
         return -float(scaled[np.arange(len(labels)), labels].mean())
 
-    found: Any = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
-    temperature = float(np.exp(found.x))
+    minimum: Any = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    temperature = float(np.exp(minimum.x))
     last = model.layers[-1]
     last.set_weights([weights / temperature for weights in last.get_weights()])
     return temperature

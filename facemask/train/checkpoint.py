@@ -1,8 +1,9 @@
 """The state of a training after its last whole epoch, in a file to go on from."""
 
+import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,70 +12,80 @@ import numpy as np
 from facemask.errors import FacemaskError
 from facemask.files import reason, replacing
 
-History = dict[str, list[float]]  # loss, accuracy, val_loss, val_accuracy: a value an epoch
+History = dict[str, list[float]]  # of each metric, a value an epoch: loss, val_loss and so on
+Setting = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class State:
     """Where one stage of a training is."""
 
-    curves: History
-    now: Sequence[np.ndarray]  # of all variables, the optimizer's among them
-    best: Sequence[np.ndarray]  # the weights of the least validation loss, as Keras orders them
+    history: History
+    variables: Sequence[np.ndarray]  # of the model and of the optimizer
+    best_weights: Sequence[np.ndarray]  # of the best epoch, as Keras orders them; may be empty
 
 
 class Checkpoint:
-    """What is kept of a training under way: the curves of each stage, the last one's state.
+    """The file of a training that is not finished: the history of each stage, the last one's state.
 
     The file is replaced after each epoch, in one step: whatever ends the process, and when the
     disk is full, the state of an earlier epoch is there, whole.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, str], writes: bool = True):
+    def __init__(self, path: Path, run: Mapping[str, Setting], writes: bool = True):
         """run: what the training depends on, its data and its settings; checked in resume.
 
-        writes: false for a worker who only follows, whose chief has the file.
+        writes: false in a process that is not the first one of several, which has the file.
         """
         self.path = path
         self.stages: dict[str, History] = {}  # of each stage that was begun, in order
         self._run, self._writes = dict(run), writes
         self._saved: State | None = None
 
-    def resume(self) -> bool:
+    def resume(self, broadcast: Callable[[bytes], bytes] = bytes) -> bool:
         """Read the file; whether there is one.
 
+        broadcast: Processes.broadcast, where several processes train: the first one reads the file,
+        and all get its content.
         Raises FacemaskError for a file that is no checkpoint, or one of another run.
         """
-        if not self.path.exists():
-            return False
+        content = b""  # of no file
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                said = json.loads(str(file["state"]))
-                run, curves = dict(said["run"]), dict(said["curves"])
-                now, best = (
-                    [file[f"{kind}{number}"] for number in range(said[kind])]
-                    for kind in ("now", "best")
-                )
+            if self._writes and self.path.exists():
+                content = self.path.read_bytes() or b"empty"
         except OSError as error:
             raise FacemaskError(f"{self.path}: can't be read: {reason(error)}") from error
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        content = broadcast(content)
+        if not content:
+            return False
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                header = json.loads(str(file["state"]))
+                run, stages = dict(header["run"]), dict(header["curves"])
+                variables, best_weights = (
+                    [file[f"{kind}{number}"] for number in range(header[kind])]
+                    for kind in ("now", "best")
+                )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise FacemaskError(
                 f"{self.path}: expected the checkpoint of a training, found something else"
                 f" ({error})"
             ) from error
+        # As text, since older files have every setting as text.
+        there, here = ({name: str(value) for name, value in one.items()} for one in (run, self._run))
         differing = [
-            f"{name} {run.get(name, 'unknown')} there, {self._run.get(name, 'unknown')} here"
-            for name in sorted(run.keys() | self._run.keys())
-            if run.get(name) != self._run.get(name)
+            f"{name} {there.get(name, 'unknown')} there, {here.get(name, 'unknown')} here"
+            for name in sorted(there.keys() | here.keys())
+            if there.get(name) != here.get(name)
         ]
         if differing:
             raise FacemaskError(
                 f"{self.path}: is of another training ({'; '.join(differing)}); repeat that one's"
                 " command with --resume, or leave --resume out to begin anew"
             )
-        self.stages = curves
-        self._saved = State(curves[self.stage], now, best) if curves else None
-        return bool(curves)
+        self.stages = stages
+        self._saved = State(stages[self.stage], variables, best_weights) if stages else None
+        return bool(stages)
 
     @property
     def stage(self) -> str:
@@ -82,38 +93,35 @@ class Checkpoint:
         return next(reversed(self.stages), "")
 
     def state(self, stage: str) -> State | None:
-        """The state of a stage to go on from, if it is the last one that was begun.
-
-        It has no arrays for a worker who only follows.
-        """
-        if stage != self.stage:
-            return None
-        return self._saved or State(self.stages[stage], [], [])
+        """The state of a stage to go on from, if it is the last one that was begun."""
+        return self._saved if stage == self.stage else None
 
     def save(self, stage: str, state: State) -> None:
         """Replace the file. Raises FacemaskError when it can't be written."""
-        self.stages[stage] = {name: list(curve) for name, curve in state.curves.items()}
+        self.stages[stage] = {name: list(values) for name, values in state.history.items()}
+        self._saved = None  # it was restored before there was anything new to save
         if not self._writes:
             return
-        self._saved = None  # it was restored before there was anything new to save
+        # The names in the file are those of its first version.
         arrays = {
             f"{kind}{number}": array
-            for kind in ("now", "best")
-            for number, array in enumerate(getattr(state, kind))
+            for kind, part in (("now", state.variables), ("best", state.best_weights))
+            for number, array in enumerate(part)
         }
-        said = {
+        header = {
             "run": self._run,
             "curves": self.stages,
-            "now": len(state.now),
-            "best": len(state.best),
+            "now": len(state.variables),
+            "best": len(state.best_weights),
         }
-        with replacing(self.path) as part, part.open("wb") as file:
-            np.savez(file, state=np.array(json.dumps(said)), **arrays)
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, state=np.array(json.dumps(header)), **arrays)
 
     def remove(self) -> None:
+        """Delete the file, when the training is finished."""
         self.path.unlink(missing_ok=True)
 
 
 def checkpoint_path(model: Path) -> Path:
-    """Where the checkpoint of a model under way lies: beside it."""
+    """Where the checkpoint of a model that is being trained lies: beside it."""
     return model.with_suffix(".checkpoint.npz")

@@ -1,8 +1,8 @@
-"""What a frozen base makes of the images: computed once, instead of anew in each epoch.
+"""Features of a frozen backbone, computed once instead of in each epoch.
 
-The base takes nearly all the time of a step, and while only the head learns it gives the same
-numbers again and again. So it is run once over the images as they are and over a few augmented
-views of each, on LiteRT, where that can be imported, which is several times as fast as TensorFlow.
+The backbone takes nearly all the time of a training step, and as long as only the head is trained
+its output for an image never changes. So it runs once over the images and over a few augmented
+views of each. LiteRT runs it where it is installed, several times as fast as TensorFlow.
 """
 
 import os
@@ -24,36 +24,36 @@ from facemask.files import reason
 from facemask.keras_backend import load_keras
 from facemask.train.export import export_tflite
 
-Run = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), float32
+Network = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), float32
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of images, in the order of a stream; several views of an image are several rows."""
+    """Features in the order of the images; several views of an image are several rows."""
 
-    values: "np.ndarray | Rows"  # (N, F) float16: half the size, and finer than training's noise
+    values: "np.ndarray | Rows"  # (N, F) float16: half the size, and precise enough for training
     labels: np.ndarray  # (N,) int64
     weights: np.ndarray | None  # (N,) float32
 
 
 class Rows:
-    """Rows of float16 that lie in a file, so that a large data set takes no more memory.
+    """Rows of float16 in a file, so that memory does not grow with the data set.
 
-    Indexed with an array (M,) of row numbers it reads these: (M, F) float16.
+    Indexing with row numbers, (M,) int64, reads these rows: (M, F) float16.
     """
 
-    def __init__(self, file: BinaryIO, places: np.ndarray, width: int):
-        """places: (N,) int64, each row's number in the file, where rows have `width` numbers."""
-        self.file, self.places, self.width = file, places, width
+    def __init__(self, file: BinaryIO, numbers: np.ndarray, width: int):
+        """numbers: (N,) int64, the number of each row in the file; width: F, the row's values."""
+        self.file, self.numbers, self.width = file, numbers, width
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.numbers)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         values = np.empty((len(rows), self.width), np.float16)
-        for value, place in zip(values, self.places[rows].tolist(), strict=True):
-            self.file.seek(place * value.nbytes)
-            self.file.readinto(value)  # pyright: ignore[reportAttributeAccessIssue]
+        for row, number in zip(values, self.numbers[rows].tolist(), strict=True):
+            self.file.seek(number * row.nbytes)
+            self.file.readinto(row)  # pyright: ignore[reportAttributeAccessIssue]
         return values
 
 
@@ -65,31 +65,31 @@ def cached_head(
     seed: int,
     progress: Progress = no_progress,
 ) -> tuple[Any, ...]:
-    """What to train in place of a classifier with a frozen base: its head, on features.
+    """The head of a classifier with a frozen backbone, and the features to train it on.
 
-    views: streams of the training images, as stream.batches makes them, each of which shows all
-    images in its own way; others: streams of the validation images and what else the classifier is
-    to be shown. progress: wraps the iterable of their batches, whose number it gets as `total`
-    (tqdm, say).
-    Returns the head, which shares its layers with the model, and the keras.utils.PyDatasets of
-    features for it: that of the training images, and one for each of the others. Raises
-    FacemaskError when an image can't be read any more.
+    views: batches of the training images, as data.batches.batches makes them; each has all images,
+    augmented differently. others: batches of the validation and the test images. progress: wraps
+    the iterable of all batches, and gets their number as `total` (tqdm, for example).
+    Returns the head, which shares its layers with the model, and keras.utils.PyDatasets of features
+    for it: one of all views, and one for each of the others. Raises FacemaskError when an image can
+    no longer be read, or the features can't be written.
     """
     frozen, head = split_model(model)
-    found = compute_features(frozen, [*views, *others], progress)
-    training = feature_batches(stack(found[: len(views)]), batch_size, seed)
-    return head, training, *(feature_batches(one, batch_size) for one in found[len(views) :])
+    features = compute_features(frozen, [*views, *others], progress)
+    of_views, of_others = features[: len(views)], features[len(views) :]
+    training = feature_batches(concatenate(of_views), batch_size, seed)
+    return head, training, *(feature_batches(each, batch_size) for each in of_others)
 
 
 def split_model(model: Any) -> tuple[Any, Any]:
-    """A classifier's frozen part, up to global average pooling, and its head.
+    """The frozen part of a classifier, up to global average pooling, and its head.
 
     Both are Keras models that share the layers of the classifier: (N, height, width, 3) to (N, F),
-    and (N, F) to (N, C). Training the head trains the classifier.
+    and (N, F) to (N, C). So training the head trains the classifier.
     """
     keras = load_keras()
-    kinds = [type(layer) for layer in model.layers]
-    pooling = kinds.index(keras.layers.GlobalAveragePooling2D)
+    types = [type(layer) for layer in model.layers]
+    pooling = types.index(keras.layers.GlobalAveragePooling2D)
     features = model.layers[pooling].output
     outputs = inputs = keras.Input(features.shape[1:])
     for layer in model.layers[pooling + 1 :]:
@@ -100,50 +100,50 @@ def split_model(model: Any) -> tuple[Any, Any]:
 def compute_features(
     frozen: Any, streams: Sequence[Any], progress: Progress = no_progress
 ) -> list[Features]:
-    """The features of each stream of batches, as stream.batches makes them.
+    """The features of each stream, in its order; streams: as data.batches.batches makes them.
 
-    frozen: the first of split_model's two. progress: wraps the iterable of batches, whose number
-    it gets as `total` (tqdm, say).
-    Raises FacemaskError when an image can't be read any more.
+    frozen: the first model of split_model. progress: as in cached_head. Raises FacemaskError when
+    an image can no longer be read, or the features can't be written.
     """
     jobs = [(stream, number) for stream in streams for number in range(len(stream))]
-    # Without a name: it is gone with the last of its rows, whatever ends the process.
+    # It has no name, so it is deleted with its last rows, whatever ends the process.
     file: BinaryIO = tempfile.TemporaryFile(prefix="facemask-", buffering=0)  # noqa: SIM115
-    done: list[list[np.ndarray]] = []
+    labels_and_weights: list[list[np.ndarray]] = []
     width = 0
     with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
-        make_run = _runner(frozen, Path(folder))
+        load_network = _network_loader(frozen, Path(folder))
         of_thread = threading.local()
 
-        # A worker reads a batch and runs it, on a network of its own: no core waits for another.
-        def work(job: tuple[Any, int]) -> tuple[np.ndarray, ...]:
-            if not hasattr(of_thread, "run"):
-                of_thread.run = make_run()
+        # Each thread reads batches and runs them on its own network, so that no core waits.
+        def compute(job: tuple[Any, int]) -> tuple[np.ndarray, ...]:
+            if not hasattr(of_thread, "network"):
+                of_thread.network = load_network()
             stream, number = job
             inputs, *rest = stream[number]
-            return of_thread.run(inputs).astype(np.float16), *rest
+            return of_thread.network(inputs).astype(np.float16), *rest
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for values, *rest in progress(pool.map(work, jobs), total=len(jobs)):
+            for values, *rest in progress(pool.map(compute, jobs), total=len(jobs)):
                 width = values.shape[1]
                 _write(file, values)
-                done.append(rest)
-    found = []
+                labels_and_weights.append(rest)
+    features = []
     batch, row = 0, 0
     for stream in streams:
         labels, *weights = (
-            np.concatenate(parts) for parts in zip(*done[batch:][: len(stream)], strict=True)
+            np.concatenate(arrays)
+            for arrays in zip(*labels_and_weights[batch:][: len(stream)], strict=True)
         )
         rows = Rows(file, np.arange(row, row + len(labels)), width)
-        found.append(Features(rows, labels, weights[0] if weights else None))
+        features.append(Features(rows, labels, weights[0] if weights else None))
         batch, row = batch + len(stream), row + len(labels)
-    return found
+    return features
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:
     content = memoryview(values.tobytes())
     try:
-        while content:  # a raw file takes what it can at a time
+        while content:  # an unbuffered file may write less than it is given
             content = content[file.write(content) :]
     except OSError as error:
         folder = tempfile.gettempdir()
@@ -153,8 +153,8 @@ def _write(file: BinaryIO, values: np.ndarray) -> None:
         ) from error
 
 
-def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
-    """What makes a worker its network: LiteRT's of one thread or, without LiteRT, Keras's."""
+def _network_loader(frozen: Any, folder: Path) -> Callable[[], Network]:
+    """Makes a network for a thread: LiteRT's, which uses only that thread, or else Keras's."""
     try:
         load_interpreter()
     except ImportError:
@@ -162,7 +162,7 @@ def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
     path, size = folder / "frozen.tflite", frozen.input_shape[1:3]
     export_tflite(path, frozen, ModelMetadata(input_size=size))
 
-    def load() -> Run:
+    def load() -> Network:
         model = LiteRTModel.load(path, threads=1)
         model.prepare(size)
         return model
@@ -170,22 +170,22 @@ def _runner(frozen: Any, folder: Path) -> Callable[[], Run]:
     return load
 
 
-def stack(parts: Sequence[Features]) -> Features:
-    """Several views' features, of one compute_features, as one set."""
-    weights = [part.weights for part in parts if part.weights is not None]
-    rows = [part.values for part in parts if isinstance(part.values, Rows)]
-    places = np.concatenate([one.places for one in rows])
+def concatenate(views: Sequence[Features]) -> Features:
+    """The features of several views as one set; all are of the same call of compute_features."""
+    weights = [view.weights for view in views if view.weights is not None]
+    rows = [view.values for view in views if isinstance(view.values, Rows)]
+    numbers = np.concatenate([each.numbers for each in rows])
     return Features(
-        Rows(rows[0].file, places, rows[0].width),
-        np.concatenate([part.labels for part in parts]),
+        Rows(rows[0].file, numbers, rows[0].width),
+        np.concatenate([view.labels for view in views]),
         np.concatenate(weights) if weights else None,
     )
 
 
 def feature_batches(features: Features, batch_size: int, seed: int | None = None) -> Any:
-    """A keras.utils.PyDataset of features, labels and, where there are any, weights.
+    """A keras.utils.PyDataset of (features, labels) or (features, labels, weights).
 
-    With a seed they are shuffled, each epoch anew and the same way for the same seed.
+    With a seed the rows are shuffled in each epoch; the same seed gives the same orders.
     """
     keras = load_keras()
 
@@ -198,10 +198,10 @@ def feature_batches(features: Features, batch_size: int, seed: int | None = None
             return -(-len(self._order) // batch_size)
 
         def start_at(self, epoch: int) -> None:
-            """Show next what is shown in this epoch, counted from 0."""
+            """Continue with the order of this epoch, counted from 0."""
             self._rng = np.random.default_rng(seed)
             self._order = np.arange(len(features.labels))
-            for _ in range(epoch + 1):  # each order is the one before, shuffled
+            for _ in range(epoch + 1):  # each order is the previous one, shuffled
                 self.on_epoch_end()
 
         def on_epoch_end(self) -> None:
@@ -210,7 +210,7 @@ def feature_batches(features: Features, batch_size: int, seed: int | None = None
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
             rows = self._order[number * batch_size :][:batch_size]
-            parts = features.values[rows].astype(np.float32), features.labels[rows]
-            return parts if features.weights is None else (*parts, features.weights[rows])
+            batch = features.values[rows].astype(np.float32), features.labels[rows]
+            return batch if features.weights is None else (*batch, features.weights[rows])
 
     return FeatureBatches()

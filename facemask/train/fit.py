@@ -1,4 +1,4 @@
-"""Building, training, judging and saving a mask classifier."""
+"""Training a classifier with Keras's fit: early stopping, checkpoints, Ctrl-C, several devices."""
 
 import math
 import re
@@ -15,25 +15,23 @@ import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.keras_backend import load_keras
-from facemask.train import cluster
 from facemask.train.checkpoint import Checkpoint, History, State
-from facemask.train.cluster import Cluster
+from facemask.train.distribution import ALONE, Processes, compile_arguments
 
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
-# Training ends when the validation loss was not lower for so many epochs.
-PATIENCE = 5
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+PATIENCE = 5  # epochs without a lower validation loss, after which training ends
 
 
 class Interrupted(Exception):
     """Ctrl-C ended a training. The model has the best weights so far.
 
-    curves: of the epochs that were finished, as train returns them; the best one may be of an
+    history: of the epochs that were finished, as train returns it; the best one may be of an
     earlier stage.
     """
 
-    def __init__(self, curves: History):
+    def __init__(self, history: History):
         super().__init__("interrupted")
-        self.curves = curves
+        self.history = history
 
 
 def train(
@@ -48,108 +46,119 @@ def train(
     quiet: bool = False,
     stage: str = "head",
     checkpoint: Checkpoint | None = None,
-    mixed: bool = False,
+    mixed_precision: bool = False,
     tensorboard: Path | None = None,
     best_before: float = math.inf,
-    group: Cluster | None = None,
+    processes: Processes = ALONE,
 ) -> History:
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
-    training, validation: as stream.batches makes them. early_stopping: end when the validation
-    loss no longer falls, and keep the weights of the epoch where it was least. decay: let the
-    learning rate fall to zero along a cosine; then nothing ends early and the last weights are
-    kept, which had more right answers than those of the least loss, whose first epochs a few wrong
-    labels cost less.
-    checkpoint: where the state is kept after each epoch under the name of the stage, and where a
-    stage that it has a state of goes on. mixed: calculate in float16, and keep the variables in
-    float32. tensorboard: a folder for the curves, of each stage in one of its name.
-    best_before: the validation loss of the weights that the model has now. group: the workers that
-    train together; the streams are then this worker's shares, see cluster.fit.
-    Returns the curves, a value an epoch: loss, accuracy, val_loss, val_accuracy.
-    Raises FacemaskError when an image can't be read any more or the checkpoint can't be written,
-    and Interrupted for Ctrl-C, once there are weights to keep.
+    training, validation: as data.batches makes them. early_stopping: end when the validation
+    loss no longer falls, and keep the weights of the epoch where it was lowest. decay: let the
+    learning rate fall to zero along a cosine. Then nothing ends early and the last weights are
+    kept: they had more correct predictions than those of the lowest loss, whose early epochs a few
+    wrong labels cost less.
+    checkpoint: where the state is saved after each epoch under the name of the stage; a stage that
+    it has a state of goes on there. mixed_precision: compute in float16, and keep the variables in
+    float32. tensorboard: a folder for the curves, of each stage in a sub-folder of its name.
+    best_before: the validation loss of the weights that the model has now. processes: which of
+    several this one is; the streams then have this process's shard of each batch.
+    Returns loss, accuracy, val_loss and val_accuracy of each epoch.
+    Raises FacemaskError when an image can no longer be read, the checkpoint can't be written or
+    another process is lost, and Interrupted for Ctrl-C, once there are weights to keep.
     """
     keras = load_keras()
-    steps = epochs * len(training)
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
-    optimizer = keras.optimizers.Adam(rate)
-    model.compile(
-        optimizer=keras.optimizers.LossScaleOptimizer(optimizer) if mixed else optimizer,
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    model.optimizer.build(model.trainable_variables)
-    patience = PATIENCE if early_stopping and not decay else epochs
-    follower = _follower(model, stage, checkpoint, patience, best_before)
-    done = len(follower.curves["loss"])
-    training.start_at(done)
+    with processes.distributed(model) as trained, processes.noticing_loss():
+        steps = epochs * len(training)
+        schedules = keras.optimizers.schedules
+        rate = schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
+        optimizer = keras.optimizers.Adam(rate)
+        trained.compile(
+            optimizer=keras.optimizers.LossScaleOptimizer(optimizer)
+            if mixed_precision
+            else optimizer,
+            **compile_arguments(processes),
+        )
+        trained.optimizer.build(trained.trainable_variables)
+        state = checkpoint.state(stage) if checkpoint else None
+        patience = PATIENCE if early_stopping and not decay else epochs
+        follow = _training_state(trained, state, patience, best_before)
+        follow.processes, follow.stage, follow.checkpoint = processes, stage, checkpoint
+        done = len(follow.history["loss"])
+        training.start_at(done)
+        interrupted = False
+        if done < epochs and not follow.should_stop:
+            with _float16(trained) if mixed_precision else nullcontext():
+                interrupted = _fit(
+                    trained,
+                    processes.padded(training),
+                    follow,
+                    validation_data=processes.padded(validation),
+                    initial_epoch=done,
+                    epochs=epochs,
+                    callbacks=[follow, *_tensorboard_callbacks(tensorboard, stage)],
+                    verbose=0 if quiet or not processes.chief else "auto",
+                )
+        if follow.best_weights is not None and (interrupted or (early_stopping and not decay)):
+            trained.set_weights(follow.best_weights)
+    if interrupted:
+        raise Interrupted(follow.history)
+    return follow.history
+
+
+def _fit(model: Any, training: Any, follow: Any, **options: Any) -> bool:
+    """Keras's fit; whether Ctrl-C ended it.
+
+    Raises KeyboardInterrupt where there are no weights to keep.
+    """
     try:
-        if done < epochs and not follower.enough:
-            with (
-                _stream_errors(),
-                _float16(model) if mixed else nullcontext(),
-                _noted_interrupts() as interrupts,
-            ):
-                follower.interrupts = interrupts
-                follow = {"initial_epoch": done, "epochs": epochs}
-                callbacks = [follower, *_boards(tensorboard, stage)]
-                if group and group.size > 1:
-                    cluster.fit(
-                        group, model, training, validation,
-                        callbacks=callbacks, quiet=quiet, **follow,
-                    )  # fmt: skip
-                else:
-                    model.fit(
-                        training,
-                        validation_data=validation,
-                        shuffle=False,  # the stream shuffles
-                        callbacks=callbacks,
-                        verbose=0 if quiet else "auto",
-                        **follow,
-                    )
-            if interrupts:  # behind the last batch
-                raise KeyboardInterrupt
-    except KeyboardInterrupt as error:
-        if follower.best is None:
+        with stream_errors(), _noted_interrupts() as follow.interrupts:
+            model.fit(training, shuffle=False, **options)  # the stream shuffles
+        if follow.processes.any(bool(follow.interrupts)):  # it came behind the last batch
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if follow.best_weights is None:
             raise
-        model.set_weights(follower.best)
-        raise Interrupted(follower.curves) from error
-    if early_stopping and not decay and follower.best is not None:
-        model.set_weights(follower.best)
-    return follower.curves
+        return True
+    return False
 
 
 def train_one_batch(model: Any, training: Any) -> float:
-    """Train on the first batch alone, and say how many seconds it took, reading included."""
+    """Train on the first batch alone; returns the seconds that took, with reading."""
     started = time.perf_counter()
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    with _stream_errors():
+    with stream_errors():
         model.train_on_batch(*training[0])
     return time.perf_counter() - started
 
 
 def gpu_count() -> int:
-    """How many GPUs TensorFlow could use."""
-    load_keras()
-    import tensorflow as tf
-
-    return len(tf.config.list_physical_devices("GPU"))
+    """How many GPUs Keras's backend could use."""
+    try:
+        return len(load_keras().distribution.list_devices("gpu"))
+    except (RuntimeError, NotImplementedError):  # JAX without GPUs; a backend that can't tell
+        return 0
 
 
 def supports_mixed_precision() -> bool:
-    """Whether there is a GPU that calculates in float16 faster (compute capability 7 and more)."""
-    load_keras()
+    """Whether there is a GPU that computes faster in float16 (compute capability 7 and more)."""
+    keras = load_keras()
+    if not gpu_count():
+        return False
+    if keras.backend.backend() != "tensorflow":
+        return True  # JAX has left older GPUs behind
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    facts = [tf.config.experimental.get_device_details(one) for one in found]
-    return bool(facts) and all(one.get("compute_capability", (0, 0))[0] >= 7 for one in facts)
+    details = map(
+        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
+    )
+    return all(detail.get("compute_capability", (0, 0))[0] >= 7 for detail in details)
 
 
 @contextmanager
 def _float16(model: Any) -> Iterator[None]:
-    """Let a model calculate in float16, but for its last layer, whose probabilities need more."""
-    *layers, _ = cluster.leaves(model)
+    """Let a model compute in float16, but for its last layer, whose probabilities need more."""
+    *layers, _ = _leaf_layers(model)
     for layer in layers:
         layer.dtype_policy = "mixed_float16"
     try:
@@ -161,88 +170,101 @@ def _float16(model: Any) -> Iterator[None]:
             setattr(model, name, None)  # they were traced in float16
 
 
+def _leaf_layers(layer: Any) -> Iterator[Any]:
+    """The layers of a model, and those of models in it, that consist of no others."""
+    for inner in layer.layers:
+        if hasattr(inner, "layers"):
+            yield from _leaf_layers(inner)
+        else:
+            yield inner
+
+
 def check_tensorboard() -> None:
-    """Raise FacemaskError where curves can't be written for TensorBoard, which is not installed."""
+    """Raise FacemaskError where TensorBoard, which writes the curves, is not installed."""
     if find_spec("tensorboard") is None:
         raise FacemaskError(
             "tensorboard: not installed, and --tensorboard needs it; `pip install tensorboard`"
         )
 
 
-def _boards(folder: Path | None, stage: str) -> list[Any]:
-    keras = load_keras()
+def _tensorboard_callbacks(folder: Path | None, stage: str) -> list[Any]:
     if folder is None:
         return []
-    return [keras.callbacks.TensorBoard(folder / stage, write_graph=False)]
+    return [load_keras().callbacks.TensorBoard(folder / stage, write_graph=False)]
 
 
-def best_epoch(curves: History, *, best: bool) -> int:
-    """The epoch, from 0 on, whose weights train kept: the best by validation loss, or the last."""
-    if not best or np.isnan(curves["val_loss"]).all():
-        return len(curves["val_loss"]) - 1
-    return int(np.nanargmin(curves["val_loss"]))
+def best_epoch(history: History, *, best: bool) -> int:
+    """The epoch, from 0, whose weights train kept: the best by validation loss, or the last."""
+    if not best or np.isnan(history["val_loss"]).all():
+        return len(history["val_loss"]) - 1
+    return int(np.nanargmin(history["val_loss"]))
 
 
-def _follower(
-    model: Any, stage: str, checkpoint: Checkpoint | None, patience: int, best_before: float
-) -> Any:
-    """A Keras callback that keeps the curves, the best weights and the checkpoint of a training.
+def _training_state(model: Any, state: State | None, patience: int, best_before: float) -> Any:
+    """A Keras callback that keeps the history, the best weights and the checkpoint of a training.
 
-    It takes up what the checkpoint has of the stage, into the model as well. It ends the training
-    after so many epochs without a new best one.
+    state: of a checkpoint to go on from; the model, which is compiled, gets its variables.
+    patience: epochs without a new best one, after which the callback ends the training.
     """
     keras = load_keras()
-    state = checkpoint.state(stage) if checkpoint else None
     variables = [*model.variables, *model.optimizer.variables]
 
-    class Follower(keras.callbacks.Callback):
+    class TrainingState(keras.callbacks.Callback):
+        processes = ALONE
+        checkpoint: Checkpoint | None = None
+        stage = ""
+
         def __init__(self) -> None:
             super().__init__()
-            self.curves: History = {name: [] for name in CURVES}
-            self.best = None if best_before == math.inf else model.get_weights()
+            self.history: History = {name: [] for name in METRICS}
+            self.best_weights = None if best_before == math.inf else model.get_weights()
             if state:
-                self.curves = {name: list(curve) for name, curve in state.curves.items()}
-                self.best = list(state.best) or None
-                if state.now:  # a worker who is not the chief gets them from that one
-                    for variable, value in zip(variables, state.now, strict=True):
-                        variable.assign(value)
-            self._least = min([best_before, *self.curves["val_loss"]])
+                self.history = {name: list(values) for name, values in state.history.items()}
+                self.best_weights = list(state.best_weights) or None
+                for variable, value in zip(variables, state.variables, strict=True):
+                    variable.assign(value)
+            self._lowest = min([best_before, *self.history["val_loss"]])
             self.interrupts: list[int] = []
 
         @property
-        def enough(self) -> bool:
-            losses = self.curves["val_loss"]
-            return len(losses) > 0 and len(losses) - 1 - best_epoch(self.curves, best=True) >= (
-                patience
-            )
+        def should_stop(self) -> bool:
+            losses = self.history["val_loss"]
+            return bool(losses) and len(losses) > best_epoch(self.history, best=True) + patience
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if self.interrupts:
+            if self.processes.count > 1:
+                float(logs["loss"])  # waits for the step: two operations of all must not overlap
+            # All stop behind the same batch. Else the others would wait for this process's next.
+            if self.processes.any(bool(self.interrupts)):
+                _ = self.model  # lets JAX give the variables back
                 raise KeyboardInterrupt
 
         on_test_batch_end = on_train_batch_end
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            for name in CURVES:
-                self.curves[name].append(float(logs[name]))
-            if self.curves["val_loss"][-1] < self._least:
-                self._least, self.best = self.curves["val_loss"][-1], model.get_weights()
-            if checkpoint:
-                now = [np.asarray(variable) for variable in variables]
-                checkpoint.save(stage, State(self.curves, now, self.best or []))
-            if self.enough:
-                model.stop_training = True
+            for name in METRICS:
+                self.history[name].append(float(logs[name]))
+            weights = self.model.get_weights()
+            if self.history["val_loss"][-1] < self._lowest:
+                self._lowest, self.best_weights = self.history["val_loss"][-1], weights
+            if self.checkpoint:
+                values = [np.asarray(variable) for variable in variables]
+                self.checkpoint.save(
+                    self.stage, State(self.history, values, self.best_weights or [])
+                )
+            if self.should_stop:
+                self.model.stop_training = True
 
-    return Follower()
+    return TrainingState()
 
 
 @contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM down, for the callback to end the training between two batches.
+    """Note Ctrl-C and SIGTERM, for the callback to end the training between two batches.
 
-    Python would raise KeyboardInterrupt wherever it is: in what TensorFlow calls, whose errors hide
-    it, or in the middle of a checkpoint. The second one is raised at once all the same. A process
-    that was told to ignore Ctrl-C, as one in the background is, goes on ignoring it.
+    Python would raise KeyboardInterrupt wherever it is: in what the backend calls, whose errors
+    hide it, or in the middle of a checkpoint. The second signal is raised at once all the same. A
+    process that ignores Ctrl-C, as one in the background does, goes on ignoring it.
     """
     noted: list[int] = []
 
@@ -251,7 +273,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         noted.append(number)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
         yield noted
         return
     obeyed = [
@@ -268,8 +290,8 @@ def _noted_interrupts() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _stream_errors() -> Iterator[None]:
-    """What a stream raised, in place of what TensorFlow makes of it."""
+def stream_errors() -> Iterator[None]:
+    """Raise the error of a stream in place of what TensorFlow makes of it."""
     try:
         yield
     except FacemaskError:
@@ -277,7 +299,7 @@ def _stream_errors() -> Iterator[None]:
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # Ctrl-C came while it called back into Python
             raise KeyboardInterrupt from error
-        found = re.search(r"FacemaskError: (.*)", str(error))
-        if not found:
+        message = re.search(r"FacemaskError: (.*)", str(error))
+        if not message:
             raise
-        raise FacemaskError(found[1]) from error
+        raise FacemaskError(message[1]) from error

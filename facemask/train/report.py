@@ -1,4 +1,4 @@
-"""A training as a picture of its curves, and as data."""
+"""A training as a plot of its curves, and as data."""
 
 import json
 import os
@@ -6,34 +6,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from facemask.data.loading import is_drawn
+from facemask.data.splits import PARTS
 from facemask.evaluate.metrics import Classification, rounded
 from facemask.evaluate.plots import draw_confusion
 from facemask.files import replacing
 from facemask.train.checkpoint import History
+from facemask.train.model import versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from facemask.train.stages import Training
 
 
 def plot_history(
     path: str | os.PathLike[str],
     history: History,
-    kept: int | None = None,
+    best_epoch: int | None = None,
     test: Classification | None = None,
 ) -> None:
-    """Draw history_figure into a picture; the suffix decides its format."""
-    figure = history_figure(history, kept, test)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+    """Write history_figure to a file, whose suffix decides the format.
+
+    Raises FacemaskError when it can't be written.
+    """
+    figure = history_figure(history, best_epoch, test)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def history_figure(
-    history: History, kept: int | None = None, test: Classification | None = None
+    history: History, best_epoch: int | None = None, test: Classification | None = None
 ) -> "Figure":
-    """The curves of training.train, loss beside accuracy, over as many epochs as ran.
+    """The loss and accuracy curves over all epochs, side by side.
 
-    kept: the epoch, from 0 on, whose weights the model has; marked. test: what became of the test
-    images, shown beside as a confusion matrix.
+    best_epoch: the epoch, from 0, whose weights the model has; it is marked. test: the figures of
+    the test images, whose confusion matrix is drawn beside the curves.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -43,12 +51,15 @@ def history_figure(
     figure = Figure(figsize=(5 * panels, 4.5), layout="constrained")
     plots = figure.subplots(1, panels)
     for axes, name in zip(plots, ("loss", "accuracy"), strict=False):
-        # Markers too: a single epoch is a point, of which a line shows nothing.
+        # With markers, because a line through a single epoch shows nothing.
         axes.plot(epochs, history[name], marker=".", label=f"train_{name}")
         axes.plot(epochs, history[f"val_{name}"], marker=".", label=f"val_{name}")
-        if kept is not None:
+        if best_epoch is not None:
             axes.axvline(
-                kept + 1, linestyle="--", color="grey", label=f"weights kept, epoch {kept + 1}"
+                best_epoch + 1,
+                linestyle="--",
+                color="grey",
+                label=f"weights of epoch {best_epoch + 1}",
             )
         axes.set(xlabel="Epoch", title=f"Training and validation {name}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -56,34 +67,69 @@ def history_figure(
         axes.legend()
     if test is not None:
         draw_confusion(plots[-1], test)
-        plots[-1].set_title(f"{test.crops} test images, {test.accuracy * 100:.2f} % right")
+        plots[-1].set_title(f"{test.crops} test images, {test.accuracy * 100:.2f} % correct")
     return figure
+
+
+def training_record(
+    folders: Sequence[str],
+    training: "Training",
+    settings: Mapping[str, Any],
+    temperature: float,
+    test: Classification,
+) -> dict[str, Any]:
+    """What the model file records of its training; all values are JSON types.
+
+    folders: of the images. They appear by their names only, because a path would describe the
+    user's machine.
+    """
+    images, split = training.images, training.split
+    return {
+        "sources": images.source_names,
+        "dataset_sha256": images.digest,
+        "drawn_sample": is_drawn(folders),
+        "images": {name: len(getattr(split, name)) for name in PARTS},
+        "settings": dict(settings),
+        "temperature": round(temperature, 4),  # already part of the weights
+        "test_accuracy": round(test.accuracy, 4),
+        "test_balanced_accuracy": round(test.balanced_accuracy, 4),
+        "test_calibration_error": round(test.calibration_error, 4),
+        "versions": versions(),
+    }
 
 
 def write_report(
     path: str | os.PathLike[str],
     model: str,
-    training: Mapping[str, Any],
-    curves: History,
-    kept: int,
+    record: Mapping[str, Any],
+    training: "Training",
     test: Classification,
-    skipped: Sequence[str],
-    interrupted: bool,
 ) -> None:
-    """Write all that is to be known of a training as JSON.
+    """Write all figures of a training as JSON.
 
-    model: the file's name; training: what its facts say of the training; the others as
-    history_figure takes them. skipped: a line for each file that could not be used.
+    model: the file's name; record: see training_record. Raises FacemaskError when the file can't
+    be written.
     """
     report = {
         "model": model,
-        **training,
+        **record,
         "test": rounded(asdict(test)),
-        "curves": rounded(curves),
-        "epochs": len(curves["loss"]),
-        "best_epoch": kept + 1,
-        "interrupted": interrupted,
-        "skipped": list(skipped),
+        "curves": rounded(training.history),
+        "epochs": len(training.history["loss"]),
+        "best_epoch": training.best_epoch + 1,
+        "interrupted": training.interrupted,
+        "skipped": list(training.images.skipped),
     }
-    with replacing(path) as part:
-        part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as temporary:
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def summary(test: Classification) -> str:
+    """The figures of the test images on one line."""
+    low, high = test.interval
+    return (
+        f"test accuracy {test.accuracy:.4f} on {test.crops} images (95 % interval {low:.4f} to"
+        f" {high:.4f}), balanced {test.balanced_accuracy:.4f}, calibration error"
+        f" {test.calibration_error:.4f}"
+    )

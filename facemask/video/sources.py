@@ -16,56 +16,54 @@ from facemask.files import find
 from facemask.images import is_document, list_files, read_image
 
 TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
-# For sources that state no frame rate, or an impossible one (0, or a stream's time base).
+# For sources that state no frame rate, or an impossible one (0, or the time base of a stream).
 DEFAULT_FPS = 25.0
-HIGHEST_FPS = 1000.0
+MAX_FPS = 1000.0
 
-# A live source that gives no frame for so long hangs: cameras do so without any error.
+# A live source that gives no frame for this long hangs: cameras do so without any error.
 STALL_S = 10.0
-# Seconds between tries to open it again; each wait is twice the one before.
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-IDLE_S = 0.05  # between calls of idle
-# What a hanging camera's thread is waited for at the end. It can't be ended, and is left behind.
+# Seconds between attempts to reopen a live source; each wait is twice as long as the one before.
+FIRST_WAIT_S, MAX_WAIT_S = 0.5, 30.0
+ON_WAIT_S = 0.05  # between calls of Source.on_wait
+# How long close() waits for a reading thread. One that hangs can't be ended, and is left behind.
 JOIN_S = 2.0
 
-REMEDY = (
+CAMERA_REMEDY = (
     "check that it is connected, that no other program uses it and that you may read it, or name"
     " another camera, a file or a URL with --source"
 )
 
 
 class Source:
-    """Something that gives frames. A context manager; closing it ends what reads them."""
+    """Something that gives frames. A context manager; closing it releases the file or camera."""
 
-    live = False  # whether frames pass by, and are lost when nobody takes them
+    live = False  # whether frames that nobody takes in time are lost
     fps = DEFAULT_FPS  # frames a second, as far as that is known
     frame_count = 0  # as the header has it; 0 where it is not known
-    passed_over = 0  # frames of a live source that nobody took
+    frames_read = 0  # of a file, also those that `every` skips
+    dropped_frames = 0  # of a live source: newer frames came before they were taken
+    truncated = False  # whether a file ended well before its header says
 
     def __init__(self, name: str):
         self.name = name
-
-    def idle(self) -> None:
-        """Called again and again while a live source gives no frame; to be replaced.
-
-        What it raises ends the waiting.
-        """
+        # Called every ON_WAIT_S seconds while a live source gives no frame. What it raises ends
+        # the waiting.
+        self.on_wait: Callable[[], None] = lambda: None
 
     def frames(self) -> Iterator[TimedFrame]:
-        """The frames in order, with their times: by the frame rate, or the clock if it is live.
+        """The frames in order, with their times: by the frame rate, or by the clock if live.
 
-        Raises FacemaskError when there is not even one.
+        Raises FacemaskError when there is no frame at all.
         """
         raise NotImplementedError
 
-    def truncated(self, count: int) -> bool:
-        """Whether the source ended after `count` frames, well before its header said."""
-        return False
+    def report(self, log: Log, warn: Log) -> None:
+        """Log, after the last frame, which frames were missing."""
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,28 +73,27 @@ class Source:
 
 
 def open_source(
-    source: str, say: Say, every: int = 1, loop: bool = False, reconnect_s: float = 0.0
+    source: str, log: Log, every: int = 1, loop: bool = False, reconnect_s: float = 0.0
 ) -> Source:
     """Open a camera ("0", "1"), a URL that OpenCV reads (rtsp://, http://), a file or a folder.
 
-    say: is told of what goes wrong and does not end the run. every: only each so many-th frame of
-    a file or folder is given. loop: those begin again at their end. reconnect_s: how long a live
-    source that stopped giving frames is tried again; with 0 it has then ended.
+    log: takes a line for each problem that does not end the run. every: only each N-th frame of a
+    file or folder is given. loop: a file or folder starts again at its end. reconnect_s: how long
+    to try to reopen a live source that stopped giving frames; with 0 it has ended then.
     Raises FacemaskError that names the source and what to try.
     """
     if source.isdecimal():
         index = min(int(source), 2**31 - 1)  # a C int
         return LiveSource(
-            f"camera {source}", lambda: cv2.VideoCapture(index), REMEDY, reconnect_s, say
+            f"camera {source}", lambda: cv2.VideoCapture(index), CAMERA_REMEDY, reconnect_s, log
         )
     if "://" in source:
-        # A password in the address is not for logs.
-        name = re.sub("//[^/@]*@", "//", source)
+        name = re.sub("//[^/@]*@", "//", source)  # without a password, since names are logged
         remedy = "check the address and the network"
-        return LiveSource(name, lambda: _open_url(source), remedy, reconnect_s, say)
+        return LiveSource(name, lambda: _open_url(source), remedy, reconnect_s, log)
     path = find(source)
     if path.is_dir():
-        return FolderSource(source, path, say, every, loop)
+        return FolderSource(source, path, log, every, loop)
     if not path.is_file():
         raise FacemaskError(
             f"{source}: no such file; expected a video file, a folder of images, a camera's number"
@@ -106,15 +103,15 @@ def open_source(
 
 
 def _open_url(url: str) -> cv2.VideoCapture:
-    """A capture whose calls end by themselves where the other side says nothing."""
-    limit = round(STALL_S * 1000)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+    """A capture whose calls return, without a frame, when the server does not answer."""
+    limit_ms = round(STALL_S * 1000)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
     return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
 
 
 def _stated_fps(capture: cv2.VideoCapture) -> float:
     stated = capture.get(cv2.CAP_PROP_FPS)
-    return stated if math.isfinite(stated) and 0 < stated <= HIGHEST_FPS else DEFAULT_FPS
+    return stated if math.isfinite(stated) and 0 < stated <= MAX_FPS else DEFAULT_FPS
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
@@ -126,13 +123,12 @@ class FileSource(Source):
     """A video file, frame by frame."""
 
     def __init__(self, name: str, path: Path, every: int = 1, loop: bool = False):
-        """Raises FacemaskError for what OpenCV can't read as a video."""
+        """Raises FacemaskError for a file that OpenCV can't read as a video."""
         super().__init__(name)
         self._path, self._every, self._loop = path, every, loop
         self._capture = self._open()
         self.fps = _stated_fps(self._capture)
         self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._ended = False
 
     def _open(self) -> cv2.VideoCapture:
         # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
@@ -145,68 +141,71 @@ class FileSource(Source):
         return capture
 
     def frames(self) -> Iterator[TimedFrame]:
-        count = 0
         while True:
-            first = count
+            start = self.frames_read
             while (frame := _read(self._capture)) is not None:
-                yield count / self.fps, frame
-                count += 1
-                for _ in range(self._every - 1):  # not decoded further than need be
-                    count += self._capture.grab()
-            if count == first:
-                what = "opened, but gave no frame" if count == 0 else "gave no frame any more"
-                raise FacemaskError(f"{self.name}: {what}")
+                time_s = self.frames_read / self.fps
+                self.frames_read += 1
+                yield time_s, frame
+                for _ in range(self._every - 1):  # grab() does not decode the frame
+                    self.frames_read += self._capture.grab()
+            if self.frames_read == start:
+                problem = "gave no more frames" if start else "opened, but gave no frame"
+                raise FacemaskError(f"{self.name}: {problem}")
             if not self._loop:
-                break
+                # Some headers hold an estimate, hence the tolerance of 5 %.
+                self.truncated = self.frames_read < 0.95 * self.frame_count
+                return
             self._capture.release()
             self._capture = self._open()
-        self._ended = True
 
-    def truncated(self, count: int) -> bool:
-        # Some headers hold an estimate, hence a tolerance of one in twenty.
-        return self._ended and count * self._every < 0.95 * self.frame_count
+    def report(self, log: Log, warn: Log) -> None:
+        if self.truncated:
+            warn(
+                f"{self.name}: ended after {self.frames_read} of the {self.frame_count} frames it"
+                " should have"
+            )
 
     def close(self) -> None:
         self._capture.release()
 
 
 class FolderSource(Source):
-    """The images of a folder, by name, as if they were DEFAULT_FPS a second."""
+    """The images of a folder, by name, as a video of DEFAULT_FPS frames a second."""
 
-    def __init__(self, name: str, path: Path, say: Say, every: int = 1, loop: bool = False):
+    def __init__(self, name: str, path: Path, log: Log, every: int = 1, loop: bool = False):
         """Raises FacemaskError for a folder without images."""
         super().__init__(name)
-        self._say, self._loop = say, loop
+        self._log, self._every, self._loop = log, every, loop
         images = [file for file in list_files(path) if not is_document(file)]
         if not images:
             raise FacemaskError(f"{name}: expected images in this folder, found none")
         self._images = images[::every]
-        self._every = every
 
     def frames(self) -> Iterator[TimedFrame]:
         number = given = 0
         while True:
-            before = given
+            given_before = given
             for path in self._images:
                 try:
                     frame = read_image(path)
-                except FacemaskError as problem:
-                    self._say(f"{problem}; passed over")
+                except FacemaskError as error:
+                    self._log(f"{error}; skipped")
                 else:
                     given += 1
                     yield number * self._every / self.fps, frame
                 number += 1
-            if given == before:
+            if given == given_before:
                 raise FacemaskError(f"{self.name}: none of its files can be read as an image")
             if not self._loop:
                 return
 
 
 class LiveSource(Source):
-    """A camera or a stream, read on a thread of its own, of which the newest frame is given.
+    """A camera or a stream, of which the newest frame is given; a thread reads it.
 
-    So what is shown is never older than one frame, however long the networks take. A source that
-    drops or hangs is opened again.
+    So a frame is never older than one frame interval when it is given, however slow the networks
+    are. A source that drops or hangs is opened again.
     """
 
     live = True
@@ -217,31 +216,34 @@ class LiveSource(Source):
         open_capture: Callable[[], cv2.VideoCapture],
         remedy: str,
         reconnect_s: float = 0.0,
-        say: Say = lambda line: None,
+        log: Log = lambda line: None,
     ):
         """Raises FacemaskError, with the remedy, where it can't be opened."""
         super().__init__(name)
         self._open_capture, self._remedy = open_capture, remedy
-        self._reconnect_s, self._say = reconnect_s, say
+        self._reconnect_s, self._log = reconnect_s, log
         self._changed = threading.Condition()
-        self._slot: tuple[float, np.ndarray] | None = None  # the clock's time, and the frame
-        self._reader: threading.Thread | None = None  # the one that counts; others are forgotten
+        self._newest: tuple[float, np.ndarray] | None = None  # the clock's time, and the frame
+        self._reader: threading.Thread | None = None  # the valid one; others end by themselves
         if not self._start():
             raise FacemaskError(f"{name}: can't be opened; {remedy}")
 
     def frames(self) -> Iterator[TimedFrame]:
-        start: float | None = None
+        start_s: float | None = None
         while True:
-            taken = self._next_frame()
-            if taken is None:
-                if start is None:
+            timed_frame = self._next_frame()
+            if timed_frame is None:
+                if start_s is None:
                     raise FacemaskError(f"{self.name}: opened, but gave no frame")
                 if not self._reconnect_s:
                     return
-                taken = self._reconnect()
-            at, frame = taken
-            start = at if start is None else start
-            yield at - start, frame
+                timed_frame = self._reconnect()
+            clock_s, frame = timed_frame
+            start_s = clock_s if start_s is None else start_s
+            yield clock_s - start_s, frame
+
+    def report(self, log: Log, warn: Log) -> None:
+        log(f"{self.dropped_frames} frames dropped to keep up with {self.name}")
 
     def close(self) -> None:
         reader, self._reader = self._reader, None
@@ -249,29 +251,29 @@ class LiveSource(Source):
             reader.join(JOIN_S)
 
     def _start(self) -> bool:
-        """Open the source and read it on a thread; whether it could be opened."""
+        """Open the source and start a thread that reads it; whether it could be opened."""
         capture = self._open_capture()
         if not capture.isOpened():
             capture.release()
             return False
         self.fps = _stated_fps(capture)
-        # A hanging read must not keep the process from ending, hence a daemon.
+        # A daemon, so that a read that hangs does not keep the process from ending.
         self._reader = threading.Thread(target=self._read_all, args=(capture,), daemon=True)
         self._reader.start()
         return True
 
     def _read_all(self, capture: cv2.VideoCapture) -> None:
-        me = threading.current_thread()
-        while self._reader is me and (frame := _read(capture)) is not None:
+        thread = threading.current_thread()
+        while self._reader is thread and (frame := _read(capture)) is not None:
             with self._changed:
-                if self._reader is not me:  # given up meanwhile: it hung
+                if self._reader is not thread:  # it hung, and was replaced meanwhile
                     break
-                self.passed_over += self._slot is not None
-                self._slot = time.monotonic(), frame
+                self.dropped_frames += self._newest is not None
+                self._newest = time.monotonic(), frame
                 self._changed.notify_all()
         capture.release()
         with self._changed:
-            if self._reader is me:
+            if self._reader is thread:
                 self._reader = None
             self._changed.notify_all()
 
@@ -280,32 +282,32 @@ class LiveSource(Source):
         end = time.monotonic() + STALL_S
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._slot or not self._reader, IDLE_S)
-                if self._slot or not self._reader or time.monotonic() >= end:
-                    taken, self._slot = self._slot, None
-                    if taken is None:
+                self._changed.wait_for(lambda: self._newest or not self._reader, ON_WAIT_S)
+                if self._newest or not self._reader or time.monotonic() >= end:
+                    timed_frame, self._newest = self._newest, None
+                    if timed_frame is None:
                         self._reader = None
-                    return taken
-            self.idle()
+                    return timed_frame
+            self.on_wait()
 
     def _reconnect(self) -> tuple[float, np.ndarray]:
-        """The first frame after the source was opened again.
+        """Open the source again; its first frame and the clock's time.
 
-        Raises FacemaskError when it gave none within the time that reconnecting may take.
+        Raises FacemaskError when there is none within reconnect_s seconds.
         """
-        began, wait = time.monotonic(), FIRST_WAIT_S
-        while (left := began + self._reconnect_s - time.monotonic()) > 0:
-            wait = min(wait, LONGEST_WAIT_S, left)
-            self._say(f"{self.name}: gives no frames; trying again in {wait:.1f} s")
-            end = time.monotonic() + wait
-            while (rest := end - time.monotonic()) > 0:
-                self.idle()
-                time.sleep(min(IDLE_S, rest))
+        end, wait = time.monotonic() + self._reconnect_s, FIRST_WAIT_S
+        while (left := end - time.monotonic()) > 0:
+            wait = min(wait, MAX_WAIT_S, left)
+            self._log(f"{self.name}: gives no frames; trying again in {wait:.1f} s")
+            wait_end = time.monotonic() + wait
+            while (rest := wait_end - time.monotonic()) > 0:
+                self.on_wait()
+                time.sleep(min(ON_WAIT_S, rest))
             if self._start():
-                taken = self._next_frame()
-                if taken is not None:
-                    self._say(f"{self.name}: gives frames again")
-                    return taken
+                timed_frame = self._next_frame()
+                if timed_frame is not None:
+                    self._log(f"{self.name}: gives frames again")
+                    return timed_frame
             wait *= 2
         raise FacemaskError(
             f"{self.name}: gave no frame for {self._reconnect_s:g} s; {self._remedy}"

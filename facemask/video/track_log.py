@@ -1,4 +1,4 @@
-"""What becomes of a video's faces: who is there now, who was, and how fast frames come."""
+"""A log of the faces of a video: who is in view, who was, and how fast frames come."""
 
 import csv
 import io
@@ -14,52 +14,54 @@ from facemask.output.labels import class_word
 from facemask.output.records import LineFile
 from facemask.video.tracker import Track, Tracker
 
-# A face that was followed for less is not counted: it was nobody, or nobody will miss it.
-COUNTED_S = 0.5
-RATE_OVER_FRAMES = 30
+# Shorter tracks are not counted: most are false detections.
+MIN_COUNTED_S = 0.5
+FPS_WINDOW = 30  # frames that the shown frame rate is measured over
+
+TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "changes")
 
 
-class Followed:
-    """Follows the faces of a video, counts them and, where asked for, writes a row for each.
+class TrackLog:
+    """Tracks the faces of a video, counts them and, with a path, writes a row for each.
 
     A context manager: its end ends all tracks. Raises FacemaskError when the table can't be
     written.
     """
 
-    def __init__(self, table: Path | None = None):
+    def __init__(self, csv_path: Path | None = None):
         self._tracker = Tracker()
-        self._table = TrackTable(table) if table else None
-        self._counts: Counter[str] = Counter()
-        self._now: Counter[str] = Counter()
-        self._times: deque[float] = deque(maxlen=RATE_OVER_FRAMES)
+        self._table = TrackTable(csv_path) if csv_path else None
+        self._tracks_by_label: Counter[str] = Counter()
+        self._frame_labels: Counter[str] = Counter()
+        self._frame_times: deque[float] = deque(maxlen=FPS_WINDOW)
 
     def update(self, detections: Sequence[MaskDetection], time_s: float) -> list[MaskDetection]:
         """A frame's detections with their tracks and the labels to show; see Tracker.update."""
-        shown = self._tracker.update(detections, time_s)
-        self._now = Counter(one.label for one in shown)
-        self._times.append(time.monotonic())
-        self._end(self._tracker.ended())
-        return shown
+        tracked = self._tracker.update(detections, time_s)
+        self._frame_labels = Counter(detection.label for detection in tracked)
+        self._frame_times.append(time.monotonic())
+        self._log(self._tracker.take_ended())
+        return tracked
 
     def status(self) -> str:
         """Frames a second and the faces of this frame: `24.9 FPS   Mask 3   No Mask 1`."""
-        parts = [f"{class_word(label)} {count}" for label, count in sorted(self._now.items())]
-        if len(self._times) > 1:
-            rate = (len(self._times) - 1) / max(1e-6, self._times[-1] - self._times[0])
-            parts.insert(0, f"{rate:.1f} FPS")
-        return "   ".join(parts)
+        words = [f"{class_word(label)} {n}" for label, n in sorted(self._frame_labels.items())]
+        if len(self._frame_times) > 1:
+            elapsed = max(1e-6, self._frame_times[-1] - self._frame_times[0])
+            words.insert(0, f"{(len(self._frame_times) - 1) / elapsed:.1f} FPS")
+        return "   ".join(words)
 
     def summary(self) -> str:
-        """Who was there, by what most frames said: `5 faces followed: 3 Mask, 2 No Mask`."""
-        parts = [f"{count} {class_word(label)}" for label, count in sorted(self._counts.items())]
-        total = self._counts.total()
+        """The faces by the label of most of their frames: `5 faces tracked: 3 Mask, 2 No Mask`."""
+        counts = [f"{n} {class_word(label)}" for label, n in sorted(self._tracks_by_label.items())]
+        total = self._tracks_by_label.total()
         faces = f"{total} face" + ("" if total == 1 else "s")
-        return f"{faces} followed" + (f": {', '.join(parts)}" if parts else "")
+        return f"{faces} tracked" + (f": {', '.join(counts)}" if counts else "")
 
-    def _end(self, tracks: Sequence[Track]) -> None:
-        for track in tracks:
-            if track.last_s - track.first_s >= COUNTED_S:
-                self._counts[track.majority_label()[0]] += 1
+    def _log(self, ended: Sequence[Track]) -> None:
+        for track in ended:
+            if track.last_s - track.first_s >= MIN_COUNTED_S:
+                self._tracks_by_label[track.majority_label()[0]] += 1
             if self._table:
                 self._table.write(track)
 
@@ -70,14 +72,11 @@ class Followed:
         with ExitStack() as stack:
             if self._table:
                 stack.enter_context(self._table)
-            self._end(self._tracker.finish())
-
-
-TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "changes")
+            self._log(self._tracker.finish())
 
 
 class TrackTable(LineFile):
-    """A CSV row for each face that was followed, written when it has left."""
+    """A CSV row for each track, written when it has ended."""
 
     def __init__(self, path: Path):
         super().__init__(path)
@@ -90,14 +89,15 @@ class TrackTable(LineFile):
 
 
 def track_record(track: Track) -> dict[str, Any]:
-    """A track as plain data: the label that most of its frames had, and their share of all."""
-    label, frames = track.majority_label()
-    return {  # in the order of TRACK_COLUMNS
+    """A track as plain data, in the order of TRACK_COLUMNS."""
+    label, labelled_frames = track.majority_label()
+    frames = sum(track.frames_by_label.values())
+    return {
         "track": track.number,
         "first_s": round(track.first_s, 3),
         "last_s": round(track.last_s, 3),
         "label": label,
-        "share": round(frames / sum(track.frames.values()), 4),
-        "frames": sum(track.frames.values()),
+        "share": round(labelled_frames / frames, 4),
+        "frames": frames,
         "changes": track.changes,
     }

@@ -1,4 +1,4 @@
-"""The writer of annotated video: files that play, also after a full disk or a killed process."""
+"""Writing annotated video: files that play, also after a full disk or a killed process."""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,39 +18,38 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.error import FFmpegError
 
-# One, since the networks beside it use every core there is.
-THREADS = 1
+ENCODER_THREADS = 1  # the networks use all cores at the same time
 
-# FFmpeg's numbers for how colours became YUV: as OpenCV converts, which players do not guess of
-# large pictures.
+# FFmpeg's numbers for the conversion from RGB to YUV that OpenCV does. They are stored in the
+# file, because players assume another conversion (BT.709) for large pictures.
 BT601 = 6
 LIMITED_RANGE = 1
 
-LOWEST_BIT_RATE = 100_000  # bits a second; with next to none, VP8 leaves frames out
+MIN_BIT_RATE = 100_000  # bits a second; with very few, VP8 leaves frames out
 
-# MPEG-4 in AVI takes no larger numerator in a frame rate. The denominator has 1001 for the rates
-# of television, 30000/1001 and the like.
-LARGEST_NUMERATOR = 65535
-LARGEST_DENOMINATOR = 1001
+# Frame rates are stored as fractions. MPEG-4 in AVI takes no larger numerator; the denominator
+# 1001 is that of the television rates, such as 30000/1001.
+MAX_NUMERATOR = 65535
+MAX_DENOMINATOR = 1001
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How frames become a file, in FFmpeg's names."""
+    """An encoder and a container, by FFmpeg's names."""
 
     encoder: str
     container: str
     options: dict[str, str]  # of the encoder
     container_options: dict[str, str] = field(default_factory=dict)
-    tag: str | None = None  # what players know the encoder's output by, where not its own
+    tag: str | None = None  # the codec tag that players know, where it is not the encoder's own
     bits_per_pixel: float | None = None  # a limit, for encoders that need one
 
 
-# Without B-frames: a third quicker for a twentieth more bytes, and the first frame's time is 0
-# also in fragments.
+# Without B-frames encoding takes a third less time for 5 % more bytes, and the time of the first
+# frame is 0 also in fragments.
 _H264 = {"preset": "veryfast", "crf": "23", "bf": "0"}
-# A fragment at each key frame, so that whatever reached the disk plays; at the end the fragments
-# become one ordinary file, which players seek in best.
+# A fragment starts at each key frame, so that whatever reached the disk plays. At the end the
+# fragments become one ordinary file, in which players can seek faster.
 _MOV = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented",
     "flush_packets": "1",
@@ -77,9 +76,9 @@ CODECS = {
 class VideoWriter:
     """Writes frames to a file that is finished, and playable, however the run ends.
 
-    A context manager; until it closes, the video grows in a hidden file beside its place. Where
-    the disk fills up, what was written until then takes that place; where the process is killed,
-    it stays in the hidden file, and plays but for the last second or two.
+    A context manager. Until it closes, the video grows in a hidden file in the same folder. When
+    the disk is full, what was written until then is kept under the final name. When the process
+    is killed, it stays in the hidden file, and plays except for the last second or two.
     """
 
     def __init__(self, path: Path, fps: float):
@@ -93,10 +92,10 @@ class VideoWriter:
     def write(self, frame: np.ndarray, time_s: float) -> None:
         """Add a frame (H, W, 3) uint8, BGR; one of another size is stretched to the first's.
 
-        time_s: when the frame was seen, seconds from the first. A live source's pace is not the
-        rate it states, so frames are repeated or left out where need be: the video lasts as long
-        as what it shows. An odd width or height grows by a pixel, since colours are stored for
-        two by two. Raises FacemaskError when the file can't be written; it is closed then.
+        time_s: seconds from the first frame. A live source does not keep the rate that it states,
+        so frames are repeated or left out where needed: the video lasts as long as what it shows.
+        An odd width or height grows by a pixel, because colours are stored for 2 x 2 pixels.
+        Raises FacemaskError when the file can't be written; it is closed then.
         """
         from av.error import FFmpegError
 
@@ -106,20 +105,20 @@ class VideoWriter:
             self._encoding = self._begin(frame)
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = cv2.resize(frame, self._size)
-        due = round(time_s * self._rate) + 1
+        frames_due = round(time_s * self._rate) + 1
         try:
-            self._encoding.add(frame, due - self._encoding.written)
+            self._encoding.add(frame, frames_due - self._encoding.written)
         except FFmpegError as error:
-            # The disk that takes no frame takes no end of the file either; once said is enough.
+            # On a full disk the end of the file fails as well; one error is enough.
             with suppress(FFmpegError, FacemaskError):
                 self._finish(self._encoding.abandon)
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Finish the file and put it into its place.
+        """Finish the file and give it its final name.
 
-        Raises FacemaskError when it can't be written to its end; what there is of it takes the
-        place all the same, if it plays.
+        Raises FacemaskError when its end can't be written; what there is of the video is kept
+        under the final name all the same, if it plays.
         """
         self._closed = True
         if self._encoding is None:
@@ -138,7 +137,7 @@ class VideoWriter:
         try:
             self.close()
         except FacemaskError:
-            if kind is None:  # else what ended the block is the one to tell
+            if kind is None:  # otherwise the exception that ended the block is the one to raise
                 raise
 
     def _begin(self, frame: np.ndarray) -> "Encoding":
@@ -164,33 +163,34 @@ class VideoWriter:
         return encoding
 
     def _finish(self, end: Callable[[], None]) -> None:
-        """End the file, and put it into its place if it plays, whatever `end` raises."""
+        """End the file by a call of `end`, and keep it if it plays, whatever `end` raises."""
         self._encoding, self._closed = None, True
-        part = beside(self._path)
+        temporary = beside(self._path)
         try:
             end()
         finally:
-            kept = plays(part)
-            if kept:
+            playable = plays(temporary)
+            if playable:
                 with replacing(self._path):
-                    pass  # the temporary file is the one that grew
+                    pass  # the file that replacing() renames is the one that was written
             else:
-                part.unlink(missing_ok=True)
-        if not kept:
+                temporary.unlink(missing_ok=True)
+        if not playable:
             raise FacemaskError(f"{self._path}: the video could not be written to its end")
 
     def _unwritable(self, error: "FFmpegError") -> FacemaskError:
-        said = error.strerror or type(error).__name__
-        return FacemaskError(f"{self._path}: can't be written: {said}")
+        return FacemaskError(
+            f"{self._path}: can't be written: {error.strerror or type(error).__name__}"
+        )
 
 
 class Encoding:
-    """A file in the making. What it raises is FFmpegError, where nothing else is said."""
+    """A video file that is being written. Raises FFmpegError, unless stated otherwise."""
 
     def __init__(self, path: Path, codec: Codec, rate: Fraction, size: tuple[int, int]):
-        """Make sure that the codec takes such frames; size: their width and height in pixels.
+        """Open the encoder; size: width and height of the frames, pixels.
 
-        Raises FFmpegError or ValueError where it does not.
+        Raises FFmpegError or ValueError where it does not take such frames.
         """
         import av
         from av.video.stream import VideoStream
@@ -198,7 +198,7 @@ class Encoding:
         self.written = 0  # frames
         self._rate = rate
         width, height = (side + side % 2 for side in size)
-        # Absolute: FFmpeg takes what stands before a colon in a name for a protocol.
+        # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
         self._output = av.open(
             str(path.absolute()),
             "w",
@@ -212,21 +212,21 @@ class Encoding:
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = 1 / rate
         context.gop_size = max(1, round(rate))  # a key frame at least each second
-        context.thread_count = THREADS
+        context.thread_count = ENCODER_THREADS
         context.colorspace, context.color_range = BT601, LIMITED_RANGE
         if codec.tag:
             context.codec_tag = codec.tag
         if codec.bits_per_pixel:
-            wanted = round(codec.bits_per_pixel * width * height * rate)
-            context.bit_rate = max(LOWEST_BIT_RATE, wanted)
+            bit_rate = round(codec.bits_per_pixel * width * height * rate)
+            context.bit_rate = max(MIN_BIT_RATE, bit_rate)
         context.open()
 
     def begin(self) -> None:
-        """Make the file and write its head."""
+        """Create the file and write its header."""
         self._output.start_encoding()
 
     def add(self, frame: np.ndarray, copies: int) -> None:
-        """Add a frame (H, W, 3) uint8, BGR, so many times."""
+        """Add a frame (H, W, 3) uint8, BGR, `copies` times; not at all for 0 or less."""
         from av import VideoFrame
 
         if copies <= 0:
@@ -234,9 +234,9 @@ class Encoding:
         height, width = frame.shape[:2]
         if width % 2 or height % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        # In half the time of FFmpeg's own conversion.
-        colours = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).astype(np.uint8, copy=False)
-        picture = VideoFrame.from_ndarray(colours, format="yuv420p")
+        # OpenCV converts in half the time of FFmpeg.
+        yuv = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).astype(np.uint8, copy=False)
+        picture = VideoFrame.from_ndarray(yuv, format="yuv420p")
         picture.time_base = 1 / self._rate
         for _ in range(copies):
             picture.pts = self.written
@@ -244,32 +244,32 @@ class Encoding:
             self.written += 1
 
     def end(self) -> None:
-        """Write what the encoder holds back and the end of the file."""
+        """Write the frames that the encoder holds back and the end of the file."""
         try:
             self._encode(None)
         finally:
             self._output.close()
 
     def abandon(self) -> None:
-        """Close the file as it is, as far as it lets itself."""
+        """Close the file without them."""
         self._output.close()
 
     def _encode(self, picture: "VideoFrame | None") -> None:
-        """Encode a picture, or with None what the encoder holds back; write what comes out."""
-        # The two calls as one, without a line of Python between them for Ctrl-C to end: the
-        # packets it lost there would be missed by all that follow to the next key frame.
+        """Encode a picture, or with None what the encoder holds back; write the packets."""
+        # Both calls run inside map(), where Ctrl-C can't come between them: a packet lost there
+        # would damage all frames until the next key frame.
         deque(map(self._output.mux, map(self._stream.encode, [picture])), maxlen=0)
 
 
 def frame_rate(fps: float) -> Fraction:
     """The rate as files store it, frames a second; 29.97002997 is 30000/1001."""
-    lowest = Fraction(1, LARGEST_DENOMINATOR)
-    largest = min(LARGEST_DENOMINATOR, max(1, int(LARGEST_NUMERATOR / fps)))
-    return max(lowest, Fraction(fps).limit_denominator(largest))
+    lowest = Fraction(1, MAX_DENOMINATOR)
+    max_denominator = min(MAX_DENOMINATOR, max(1, int(MAX_NUMERATOR / fps)))
+    return max(lowest, Fraction(fps).limit_denominator(max_denominator))
 
 
 def plays(path: Path) -> bool:
-    """Whether there is a video with at least one frame."""
+    """Whether the file is a video with at least one frame."""
     import av
     from av.error import FFmpegError
 

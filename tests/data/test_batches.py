@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facemask.data.batches import batches
+from facemask.data.batches import ImageCache, batches, image_reader, inputs_of, read_uncached
 from facemask.data.dataset import LabelledImages, load_labelled_images
+from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import read_image
 
@@ -21,7 +22,7 @@ def images(tmp_path: Path) -> LabelledImages:
 
 @pytest.fixture
 def noise(tmp_path: Path) -> LabelledImages:
-    """Two images, on which every change shows."""
+    """Two images, on which each change is visible."""
     rng = np.random.default_rng(0)
     for name in ("with_mask", "without_mask"):
         (tmp_path / name).mkdir()
@@ -29,20 +30,21 @@ def noise(tmp_path: Path) -> LabelledImages:
     return load_labelled_images([tmp_path])
 
 
-EVERY = np.arange(30)
+ALL = np.arange(30)
 
 
 def test_batches_come_in_order_as_the_model_takes_them(images: LabelledImages) -> None:
     stream = batches(images, np.array([3, 20, 29]), (4, 4), 2)
-    found = [stream[number] for number in range(len(stream))]
-    assert [inputs.shape for inputs, _ in found] == [(2, 4, 4, 3), (1, 4, 4, 3)]
-    assert [labels.tolist() for _, labels in found] == [[0, 1], [1]]
-    red, _, blue = found[0][0][0, 0, 0]
+    first, second = (stream[number] for number in range(len(stream)))
+    assert [first[0].shape, second[0].shape] == [(2, 4, 4, 3), (1, 4, 4, 3)]
+    assert [first[1].tolist(), second[1].tolist()] == [[0, 1], [1]]
+    assert [image.shape for image in inputs_of(stream)] == [(4, 4, 3)] * 3
+    red, _, blue = first[0][0, 0, 0]
     assert red == pytest.approx(200 / 127.5 - 1)
     assert blue == pytest.approx(3 / 127.5 - 1)
 
 
-def test_a_face_is_cut_out_with_the_margin_asked_for(noise: LabelledImages) -> None:
+def test_a_face_is_cropped_with_its_margin(noise: LabelledImages) -> None:
     boxed = noise.with_boxes([FaceBox(8, 8, 16, 24, 1.0), None])
     pixels = read_image(noise.paths[0])[..., ::-1].astype(np.float32) / 127.5 - 1
     exact, _ = batches(boxed, np.array([0]), (16, 8), 1)[0]
@@ -55,22 +57,22 @@ def test_a_face_is_cut_out_with_the_margin_asked_for(noise: LabelledImages) -> N
 
 def test_weights_come_with_their_images(images: LabelledImages) -> None:
     weights = images.labels + np.arange(30) / 100
-    stream = batches(images, EVERY, (4, 4), 8, augmentation="face", weights=weights)
+    stream = batches(images, ALL, (4, 4), 8, augmentation="face", weights=weights)
     for number in range(4):
-        _, labels, found = stream[number]
-        assert (found.astype(int) == labels).all()
+        _, labels, given = stream[number]
+        assert (given.astype(int) == labels).all()
     seen = np.concatenate([stream[number][2] for number in range(4)])
     assert sorted(seen.tolist()) == pytest.approx(sorted(weights.tolist()))
 
 
 def test_no_image_is_lost_by_shuffling(images: LabelledImages) -> None:
-    stream = batches(images, EVERY, (8, 8), 7, augmentation="classic")
+    stream = batches(images, ALL, (8, 8), 7, augmentation="classic")
     seen = np.concatenate([stream[number][1] for number in range(len(stream))])
     assert np.bincount(seen).tolist() == [20, 10]
 
 
 @pytest.mark.parametrize("augmentation", ["classic", "face"])
-def test_images_are_changed_anew_in_each_epoch_and_the_same_way_again(
+def test_augmentation_differs_in_each_epoch_and_repeats_for_the_seed(
     noise: LabelledImages, augmentation: str
 ) -> None:
     def three_epochs(seed: int) -> list[np.ndarray]:
@@ -94,7 +96,7 @@ def test_the_order_changes_from_epoch_to_epoch_and_not_from_run_to_run(
     images: LabelledImages,
 ) -> None:
     def two_epochs(seed: int) -> list[list[int]]:
-        stream = batches(images, EVERY, (8, 8), 30, augmentation="face", seed=seed)
+        stream = batches(images, ALL, (8, 8), 30, augmentation="face", seed=seed)
         first = stream[0][1].tolist()
         stream.on_epoch_end()
         return [first, stream[0][1].tolist()]
@@ -104,7 +106,7 @@ def test_the_order_changes_from_epoch_to_epoch_and_not_from_run_to_run(
     assert two_epochs(1) != two_epochs(2)
 
 
-def test_a_photograph_of_a_face_is_shown_whole_now_and_then(
+def test_a_photograph_of_a_face_is_sometimes_shown_whole(
     noise: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxed = noise.with_boxes([FaceBox(0, 0, 8, 8, 1.0), FaceBox(0, 0, 8, 8, 1.0)])
@@ -119,3 +121,47 @@ def test_a_photograph_of_a_face_is_shown_whole_now_and_then(
     stream[0]
     assert 30 < shown.count(32) < 90
     assert shown.count(8) == 200 - shown.count(32)
+
+
+def test_shards_are_together_the_batch(images: LabelledImages) -> None:
+    whole = batches(images, ALL, (4, 4), 7, augmentation="face", seed=1)
+    shards = [
+        batches(images, ALL, (4, 4), 7, augmentation="face", seed=1, shard=(index, 2))
+        for index in range(2)
+    ]
+    for number in range(len(whole)):
+        inputs, labels = whole[number]
+        for index, shard in enumerate(shards):
+            assert np.array_equal(shard[number][0], inputs[index::2])
+            assert np.array_equal(shard[number][1], labels[index::2])
+
+
+def test_a_cached_image_no_longer_needs_its_file(images: LabelledImages, tmp_path: Path) -> None:
+    read = image_reader(tmp_path / "cache")
+    plain = batches(images, ALL, (8, 8), 30, augmentation="face", seed=1)[0]
+    cached = batches(images, ALL, (8, 8), 30, augmentation="face", seed=1, read=read)[0]
+    assert all(map(np.array_equal, plain, cached))
+    decoded = read_uncached(images, 0)
+    for path in images.paths:
+        path.unlink()
+    assert np.array_equal(ImageCache(tmp_path / "cache").read(images, 0), decoded)
+    with pytest.raises(FacemaskError, match="no such image"):
+        read_uncached(images, 0)
+    with pytest.raises(FacemaskError, match=r"no such image.* \(it was readable before\)"):
+        batches(images, ALL, (8, 8), 30)[0]
+
+
+def test_a_damaged_cache_entry_is_written_again(images: LabelledImages, tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path / "cache")
+    image = cache.read(images, 0)
+    (entry,) = (tmp_path / "cache").glob("*/*.npy")
+    content = entry.read_bytes()
+    entry.write_bytes(content[:-5])
+    assert np.array_equal(cache.read(images, 0), image)
+    assert entry.read_bytes() == content
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FacemaskError, match="file/cache: can't be a cache"):
+        ImageCache(tmp_path / "file" / "cache")

@@ -13,7 +13,7 @@ from facemask.train import backbones
 from facemask.train import model as model_module
 from facemask.train.backbones import BACKBONES
 
-# The module of keras.applications that has a base's own preprocess_input.
+# The module of keras.applications that has a backbone's own preprocess_input.
 MODULES = {
     "mobilenet_v2": "mobilenet_v2",
     "mobilenet_v3_small": "mobilenet_v3",
@@ -27,31 +27,32 @@ MODULES = {
 @pytest.fixture(scope="module")
 def mobilenet_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Some weights of MobileNetV2 in a file: random ones, which are good enough for shapes."""
-    path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
+    path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
     backbones.load_backbone("none").save_weights(path)
     return str(path)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_each_base_gets_the_colours_of_its_own_preprocessing(name: str) -> None:
+def test_each_backbone_gets_the_input_of_its_own_preprocessing(name: str) -> None:
     keras = load_keras()
     image = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)  # BGR
-    given = model_input(image, (6, 5))[None]
-    base = BACKBONES[name]
-    shown = given if base.plain else keras.ops.convert_to_numpy(backbones.colours(base)(given))
+    rescaled = model_input(image, (6, 5))[None]
+    if BACKBONES[name].rescales_input:
+        layer = backbones.input_rescaling(BACKBONES[name])
+        rescaled = keras.ops.convert_to_numpy(layer(rescaled))
     rgb = image[None, ..., ::-1].astype(np.float32)
     own = getattr(keras.applications, MODULES[name]).preprocess_input(rgb.copy())
-    assert shown == pytest.approx(own, abs=1e-3)
+    assert rescaled == pytest.approx(own, abs=1e-3)
 
 
 def test_a_model_on_vgg16_is_used_as_any_other(tmp_path: Path) -> None:
     """Nothing but the file is known where it is loaded, and the input is the usual one."""
     keras = load_keras()
     keras.utils.set_random_seed(0)
-    model = model_module.build_model(2, "none", (32, 32), base="vgg16")
+    model = model_module.build_model(2, "none", (32, 32), backbone="vgg16")
     model_module.save_model(tmp_path / "vgg.keras", model, ModelMetadata(input_size=(32, 32)))
     face = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
-    (said,) = MaskClassifier.load(tmp_path / "vgg.keras").predict([face])
+    (probabilities,) = MaskClassifier.load(tmp_path / "vgg.keras").predict([face])
 
     own, *head = (model.layers[number] for number in (2, 3, 4, 6))
     assert own.name == "vgg16"
@@ -59,15 +60,39 @@ def test_a_model_on_vgg16_is_used_as_any_other(tmp_path: Path) -> None:
     hidden = own(keras.applications.vgg16.preprocess_input(small.copy())[None])
     for layer in head:
         hidden = layer(hidden)
-    assert said == pytest.approx(keras.ops.convert_to_numpy(hidden)[0], abs=1e-5)
+    assert probabilities == pytest.approx(keras.ops.convert_to_numpy(hidden)[0], abs=1e-5)
 
 
-def test_colours_never_learn(tmp_path: Path) -> None:
-    model = model_module.build_model(2, "none", (32, 32), base="vgg16")
+def test_the_input_rescaling_is_never_trained() -> None:
+    model = model_module.build_model(2, "none", (32, 32), backbone="vgg16")
     model_module.unfreeze(model)
-    colours = model.get_layer("colours")
-    assert not colours.trainable_weights
+    assert not model.get_layer("input_rescaling").trainable_weights
     assert len(model.trainable_weights) == 2 * 13 + 4  # 13 convolutions and the head
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keras.src.utils import file_utils
+
+    fetched: list[str] = []
+
+    def refuse(file: str, *_: object, **__: object) -> None:
+        fetched.append(file)
+        raise OSError("no network")
+
+    monkeypatch.setattr(file_utils, "get_file", refuse)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    path = backbones.imagenet_file(name)
+    with pytest.raises(FacemaskError, match=f"^{path}: the ImageNet weights"):
+        backbones.load_backbone("imagenet", (32, 32), name)
+    assert fetched == [path.name]
+    with pytest.raises(FacemaskError, match=f"^{path}: no such file.*a dry run does not fetch"):
+        backbones.find_weights("imagenet", name, download=False)
+    path.parent.mkdir()
+    path.touch()
+    assert backbones.find_weights("imagenet", name, download=False) == "imagenet"
 
 
 @pytest.mark.parametrize(
@@ -90,31 +115,31 @@ def test_weights_that_cannot_be_used_are_one_line(
     assert "\n" not in str(problem.value)
 
 
-def test_weights_of_another_base_are_one_line(mobilenet_weights: str) -> None:
+def test_weights_of_another_backbone_are_one_line(mobilenet_weights: str) -> None:
     with pytest.raises(FacemaskError, match="not weights of VGG-16 without its top") as problem:
         backbones.load_backbone(mobilenet_weights, (32, 32), "vgg16")
     assert "\n" not in str(problem.value)
 
 
-def test_weights_serve_at_any_size(mobilenet_weights: str) -> None:
+def test_weights_fit_any_size(mobilenet_weights: str) -> None:
     full, small = (
         backbones.load_backbone(mobilenet_weights, size) for size in ((224, 224), (96, 96))
     )
     assert small.input_shape == (None, 96, 96, 3)
     pairs = zip(full.get_weights(), small.get_weights(), strict=True)
-    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert all(np.array_equal(*pair) for pair in pairs)
 
 
-def test_a_trained_model_lends_its_base(tmp_path: Path) -> None:
+def test_a_trained_model_gives_its_backbone(tmp_path: Path) -> None:
     model = model_module.build_model(3, "none", (96, 96))
     path = tmp_path / "trained.model"  # the content decides, not the name
     model_module.save_model(
         tmp_path / "trained.keras", model, ModelMetadata(("a", "b", "c"), (96, 96))
     )
     (tmp_path / "trained.keras").rename(path)
-    lent = backbones.load_backbone(str(path), (128, 128))
-    pairs = zip(backbones.backbone_of(model).get_weights(), lent.get_weights(), strict=True)
-    assert all(np.array_equal(one, other) for one, other in pairs)
+    loaded = backbones.load_backbone(str(path), (128, 128))
+    pairs = zip(backbones.backbone_of(model).get_weights(), loaded.get_weights(), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(FacemaskError, match="not weights of VGG-16") as problem:
         backbones.load_backbone(str(path), (32, 32), "vgg16")
     assert "\n" not in str(problem.value)

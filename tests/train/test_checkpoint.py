@@ -31,8 +31,8 @@ def test_what_is_saved_is_there_again(tmp_path: Path) -> None:
     assert again.state("head") is None
     found = again.state("fine-tuning")
     assert found is not None
-    assert [one.tolist() for one in found.now] == [[2.0] * 4, 3]
-    assert [one.tolist() for one in found.best] == [[-2.0] * 4]
+    assert [one.tolist() for one in found.variables] == [[2.0] * 4, 3]
+    assert [one.tolist() for one in found.best_weights] == [[-2.0] * 4]
     again.remove()
     assert not path.exists()
 
@@ -90,4 +90,4 @@ def test_a_worker_who_follows_writes_nothing(tmp_path: Path) -> None:
     told.stages = checkpoint.stages
     found = told.state("head")
     assert found is not None
-    assert (found.curves["loss"], found.now, found.best) == ([1.0], [], [])
+    assert (found.curves["loss"], found.variables, found.best_weights) == ([1.0], [], [])

@@ -258,7 +258,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(noise: LabelledImages, tmp_path: P
             model, stream, turned, epochs=9, learning_rate=0.05, early_stopping=False,
             checkpoint=KillAfter(tmp_path / "x.npz", 4, KeyboardInterrupt()),
         )  # fmt: skip
-    losses = stopped.value.curves["val_loss"]
+    losses = stopped.value.history["val_loss"]
     assert len(losses) == 4
     assert min(losses) < losses[-1]  # the last weights are not the best
     assert model.evaluate(turned, verbose=0)[0] == pytest.approx(min(losses), abs=1e-4)
@@ -289,7 +289,7 @@ def test_ctrl_c_in_fine_tuning_may_keep_what_the_head_had(
             model, stream, turned, epochs=9, learning_rate=0.05, decay=True, best_before=0.0,
             checkpoint=KillAfter(tmp_path / "x.npz", 1, KeyboardInterrupt()),
         )  # fmt: skip
-    assert len(stopped.value.curves["loss"]) == 1
+    assert len(stopped.value.history["loss"]) == 1
     pairs = zip(before, model.get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
 
@@ -304,7 +304,7 @@ def test_float16_is_for_the_training_alone(noise: LabelledImages) -> None:
     seen = []
     inner.layers[0].call = watched(inner.layers[0].call, seen)
     before = model.get_weights()
-    fit.train(model, stream, stream, epochs=1, learning_rate=0.05, mixed=True)
+    fit.train(model, stream, stream, epochs=1, learning_rate=0.05, mixed_precision=True)
     assert set(seen) == {"float16"}
     assert any((one != other).any() for one, other in zip(before, model.get_weights(), strict=True))
     seen.clear()

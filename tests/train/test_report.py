@@ -1,6 +1,8 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,37 +40,39 @@ def test_the_plot_shows_as_many_epochs_as_ran(tmp_path: Path, epochs: int) -> No
     assert os.listdir(tmp_path) == ["plot.png"]
 
 
-def test_the_plot_marks_the_weights_that_were_kept_and_shows_the_test() -> None:
+def test_the_plot_marks_the_best_epoch_and_shows_the_test_images() -> None:
     curves = {name: [0.3, 0.2, 0.4] for name in CURVES}
     loss, accuracy, confusion = report_module.history_figure(curves, 1, FIGURES).axes
     for axes in (loss, accuracy):
         (mark,) = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert np.asarray(mark.get_xdata()).tolist() == [2, 2]
-        assert mark.get_label() == "weights kept, epoch 2"
+        assert mark.get_label() == "weights of epoch 2"
     shown = [text.get_text().split("\n")[0] for text in confusion.texts]
     assert shown == ["1", "1", "0", "2"]
-    assert confusion.get_title() == "4 test images, 75.00 % right"
+    assert confusion.get_title() == "4 test images, 75.00 % correct"
 
 
-def test_the_report_has_what_the_training_had(tmp_path: Path) -> None:
+def test_the_report_has_all_of_the_training(tmp_path: Path) -> None:
     curves = {name: [0.3, 0.25] for name in CURVES}
-    report_module.write_report(
-        tmp_path / "r.json",
-        "m.keras",
-        {"sources": ("x",)},
-        curves,
-        1,
-        FIGURES,
-        ["y.jpg: bad"],
-        False,
+    training: Any = SimpleNamespace(
+        history=curves,
+        best_epoch=1,
+        interrupted=False,
+        images=SimpleNamespace(skipped=("y.jpg: bad",)),
     )
+    record = {"sources": ("x",), "settings": {"classic": False, "margin": 0.1, "seed": 42}}
+    report_module.write_report(tmp_path / "r.json", "m.keras", record, training, FIGURES)
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["test"]["confusion"] == [[1, 1], [0, 2]]
     assert report["test"]["classes"]["b"]["recall"] == 1.0
+    assert report["settings"] == record["settings"]
     assert report["curves"] == curves
     assert (report["epochs"], report["best_epoch"], report["interrupted"]) == (2, 2, False)
-    assert (report["model"], report["sources"], report["skipped"]) == (
-        "m.keras",
-        ["x"],
-        ["y.jpg: bad"],
-    )
+    assert (report["model"], report["sources"]) == ("m.keras", ["x"])
+    assert report["skipped"] == ["y.jpg: bad"]
+
+
+def test_the_summary_is_one_line_with_the_interval() -> None:
+    line = report_module.summary(FIGURES)
+    assert line.startswith("test accuracy 0.7500 on 4 images (95 % interval 0.3006 to 0.9544)")
+    assert "\n" not in line

@@ -1,4 +1,4 @@
-"""Following faces: who is who, and what the label is."""
+"""The tracker: which faces are the same, and their labels."""
 
 import pytest
 
@@ -11,11 +11,11 @@ def face(x: int, label: str = "with_mask", probability: float = 0.9, y: int = 10
     return MaskDetection(FaceBox(x, y, x + size, y + size, 0.9), label, probability)
 
 
-def numbers(shown: list[MaskDetection]) -> list[int | None]:
-    return [one.track for one in shown]
+def numbers(tracked: list[MaskDetection]) -> list[int | None]:
+    return [detection.track for detection in tracked]
 
 
-def test_no_faces_are_an_empty_list() -> None:
+def test_no_faces_give_an_empty_list() -> None:
     assert Tracker().update([], 0.0) == []
 
 
@@ -25,19 +25,19 @@ def test_a_face_that_moves_keeps_its_number() -> None:
     assert seen == [[1]] * 30
 
 
-def test_two_faces_keep_theirs_in_whatever_order_they_come() -> None:
+def test_two_faces_keep_their_numbers_in_any_order() -> None:
     tracker = Tracker()
     assert numbers(tracker.update([face(100), face(300)], 0.0)) == [1, 2]
     assert numbers(tracker.update([face(305), face(105)], 0.04)) == [2, 1]
 
 
-def test_a_new_face_beside_gets_a_new_number_and_the_nearer_one_the_old() -> None:
+def test_the_nearer_face_continues_the_track() -> None:
     tracker = Tracker()
     tracker.update([face(100)], 0.0)
     assert numbers(tracker.update([face(120), face(104)], 0.04)) == [2, 1]
 
 
-def test_a_face_that_is_missed_for_a_moment_is_the_same() -> None:
+def test_a_face_that_is_missed_for_a_moment_keeps_its_number() -> None:
     tracker = Tracker(memory_s=1.0)
     tracker.update([face(100)], 0.0)
     for step in range(1, 20):
@@ -47,22 +47,22 @@ def test_a_face_that_is_missed_for_a_moment_is_the_same() -> None:
     assert numbers(tracker.update([face(110)], 2.0)) == [2]
 
 
-def test_a_small_face_that_moves_by_half_its_width_is_the_same() -> None:
+def test_a_small_face_that_moves_by_half_its_width_keeps_its_number() -> None:
     tracker = Tracker()
     tracker.update([face(100, size=12)], 0.0)
     assert numbers(tracker.update([face(107, size=12)], 0.04)) == [1]
     assert numbers(tracker.update([face(107, size=40)], 0.08)) == [2]
 
 
-def test_a_label_that_flickers_holds_still() -> None:
+def test_a_label_that_flickers_is_steady() -> None:
     tracker = Tracker(vote_s=1.0)
     labels = ["with_mask", "with_mask", "without_mask"] * 20
-    shown = [tracker.update([face(100, one)], n / 25)[0].label for n, one in enumerate(labels)]
+    shown = [tracker.update([face(100, name)], n / 25)[0].label for n, name in enumerate(labels)]
     assert set(shown) == {"with_mask"}
     assert tracker.current[0].changes == 0
 
 
-def test_a_mask_that_is_taken_off_is_seen_within_the_vote() -> None:
+def test_a_mask_that_is_taken_off_changes_the_label_within_the_vote() -> None:
     tracker = Tracker(vote_s=1.0)
     for step in range(50):
         tracker.update([face(100)], step / 25)
@@ -75,7 +75,7 @@ def test_a_mask_that_is_taken_off_is_seen_within_the_vote() -> None:
     assert tracker.current[0].changes == 1
 
 
-def test_a_sure_frame_counts_more_than_an_unsure_one() -> None:
+def test_a_frame_weighs_as_much_as_its_probability() -> None:
     tracker = Tracker()
     tracker.update([face(100, "without_mask", 0.99)], 0.0)
     (shown,) = tracker.update([face(100, "with_mask", 0.55)], 0.04)
@@ -84,14 +84,14 @@ def test_a_sure_frame_counts_more_than_an_unsure_one() -> None:
     assert (shown.label, shown.probability) == ("with_mask", pytest.approx(0.6))
 
 
-def test_tracks_that_ended_are_told_once_and_forgotten() -> None:
+def test_ended_tracks_are_returned_once_and_forgotten() -> None:
     tracker = Tracker(memory_s=1.0)
     tracker.update([face(100), face(300, "without_mask")], 0.0)
     tracker.update([face(100)], 1.0)
     tracker.update([face(100)], 1.5)
-    (left,) = tracker.ended()
+    (left,) = tracker.take_ended()
     assert (left.number, left.label, left.first_s, left.last_s) == (2, "without_mask", 0.0, 0.0)
-    assert tracker.ended() == []
+    assert tracker.take_ended() == []
     (stayed,) = tracker.finish()
-    assert (stayed.number, stayed.frames, stayed.last_s) == (1, {"with_mask": 3}, 1.5)
+    assert (stayed.number, stayed.frames_by_label, stayed.last_s) == (1, {"with_mask": 3}, 1.5)
     assert tracker.current == tracker.finish() == []

@@ -1,0 +1,141 @@
+"""Load the images of a training with the faces in them, and split them into parts."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from facemask.data import splits
+from facemask.data.dataset import (
+    LabelledImages,
+    Progress,
+    concatenate,
+    load_labelled_images,
+    no_progress,
+)
+from facemask.data.face_crops import cut_faces, find_faces
+from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
+from facemask.data.pascal_voc import load_scenes
+from facemask.data.splits import Split
+from facemask.detect import registry
+from facemask.detect.types import Detector
+from facemask.downloads.fetch import ensure_dataset
+from facemask.errors import FacemaskError
+from facemask.files import PROJECT, find
+from facemask.sample_dataset.writer import is_sample_dataset
+
+# Ratio of the images that remain after the test part. The tutorial validated on its test images.
+# Here the curves, the best epoch and the temperature come from images that neither the training
+# nor the report uses.
+VALIDATION_SIZE = 0.1
+
+
+def detector_loader(
+    name: str, folder: str, announce: Callable[[str], None]
+) -> Callable[[], Detector]:
+    """What makes a face detector for each thread that looks for faces.
+
+    name: "auto", or as registry.load_detector takes it; folder: of its weights. The detector is
+    loaded once here, so that unusable weights raise FacemaskError before any image is read.
+    """
+    path = find(folder)
+    name = registry.resolve(name, path, announce)
+    load = partial(registry.load_detector, name, path, threads=1, bulk=True)
+    load()
+    return load
+
+
+def load_images(
+    folders: Sequence[str],
+    scene_folders: Sequence[str],
+    crops: Path,
+    load_detector: Callable[[], Detector] | None,
+    announce: Callable[[str], None],
+    progress: Progress = no_progress,
+    download: bool = True,
+) -> LabelledImages:
+    """The images of class folders and the annotated faces of scenes, as one set.
+
+    crops: an empty folder that the faces of scenes are cut into. load_detector: makes a face
+    detector, one for each thread; None: images are used whole. download: fetch the classic
+    photographs if the project's own folder is named and empty.
+    Raises FacemaskError for folders without usable images.
+    """
+    paths = [find(folder) for folder in folders]
+    for path in paths:
+        _ensure_photographs(path, announce, download)
+    images = load_labelled_images(paths, progress)
+    if load_detector:
+        announce("finding faces...")
+        images = images.with_boxes(find_faces(images, load_detector, progress))
+        detected = sum(box is not None for box in images.boxes)
+        announce(f"found one face in {detected} of {len(images)} images; the others are used whole")
+    for number, path in enumerate(map(find, scene_folders)):
+        scenes = load_scenes(path, progress)
+        folder = crops / str(number)
+        faces = cut_faces(scenes, images.class_names, load_detector, folder, progress)
+        announce(f"{path}: {len(faces)} crops of the faces in {len(scenes.scenes)} scenes")
+        images = concatenate(images, faces)
+    return images
+
+
+def is_drawn(folders: Sequence[str]) -> bool:
+    """Whether one of the folders is a drawn sample, from which a model learns no real faces."""
+    return any(is_sample_dataset(find(folder)) for folder in folders)
+
+
+def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:
+    """What a user should know about the images before a model is trained on them, a line each."""
+    lines = []
+    if is_drawn(folders):
+        lines.append("drawn sample: the model will know the drawings, not faces")
+    if images.skipped:
+        lines.append(f"skipped or repaired, {len(images.skipped)}: {'; '.join(images.skipped)}")
+    return lines
+
+
+def _ensure_photographs(folder: Path, announce: Callable[[str], None], download: bool) -> None:
+    if folder.resolve() != PROJECT / "dataset":
+        return
+    if download:
+        ensure_dataset(folder, announce)
+    elif not any(path.is_dir() for path in folder.glob("[!.]*")):
+        raise FacemaskError(
+            f"{folder}: expected class folders, found none; a dry run does not fetch the classic"
+            " photographs, `python -m facemask.downloads dataset` does"
+        )
+
+
+def split_images(
+    images: LabelledImages,
+    method: str,
+    test_size: float,
+    seed: int,
+    announce: Callable[[str], None],
+    progress: Progress = no_progress,
+) -> Split:
+    """Training, validation and test parts.
+
+    method: "grouped" keeps near-duplicates in one part; "random" keeps only the faces of one
+    photograph and identical files together; anything else is the path of a recorded split.
+    test_size: fraction of all images. Raises FacemaskError when a part would lack a class, and for
+    a file that is no record of a split.
+    """
+    if method not in ("grouped", "random"):
+        return splits.repeated_split(images, find(method))
+    _, groups = np.unique(images.digests, return_inverse=True)
+    if method == "grouped":
+        announce("looking for near-duplicates...")
+        groups = near_duplicate_groups(images.originals, images.digests, progress)
+        # The faces of a scene are one photograph.
+        photographs = list({path: index for index, path in enumerate(images.originals)}.values())
+        counts = count_duplicates(groups[photographs], [images.digests[i] for i in photographs])
+        announce(
+            f"{len(photographs)} images make {counts.groups} groups: {counts.identical} are byte"
+            f" for byte like another one, {counts.near} have a near-duplicate"
+        )
+    split = splits.split_images(images, groups, test_size, VALIDATION_SIZE, seed)
+    sizes = [f"{len(getattr(split, name))} for {name}" for name in splits.PARTS]
+    announce(f"images: {', '.join(sizes)}")
+    return split

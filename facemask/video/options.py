@@ -1,0 +1,147 @@
+"""The arguments of detect_mask_video.py, with the reasons for their defaults."""
+
+import argparse
+from pathlib import Path
+
+from facemask.errors import FacemaskError
+from facemask.files import check_writable, find
+from facemask.options import (
+    ArgumentParser,
+    add_detection_arguments,
+    file_with_suffix,
+    number_above,
+    whole_number,
+)
+from facemask.video.alert_command import split_command
+
+RECONNECT_S = 120.0  # a camera that was switched off and on again is back by then
+ALERT_AFTER_S = 3.0  # a few wrong frames change a label for a second at most (VOTE_S)
+ALERT_COOLDOWN_S = 60.0  # at most one alert a minute
+# The suffixes for which writer.CODECS has a codec. Not imported: it needs OpenCV.
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; by default, that of this process. Exits with 2 if it is wrong."""
+    parser = ArgumentParser(description="Detect face masks in a video stream.")
+    _add_source_arguments(parser)
+    add_detection_arguments(parser)
+    _add_output_arguments(parser)
+    _add_alert_arguments(parser)
+    parser.add_argument("--no-display", action="store_true", help="open no window")
+    args = parser.parse_args(argv)
+    if not args.track and (args.csv or args.alert_command or args.snapshots):
+        parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Check the model file and the outputs before anything is loaded.
+
+    Raises FacemaskError for a model that can't be one and an output that can't be written.
+    """
+    from facemask.detect.classifier import check_model_file  # needs OpenCV
+
+    if args.output and args.output.resolve() == find(args.source).resolve():
+        raise FacemaskError(f"{args.output}: is the video to read; give another --output")
+    check_writable(*(file for file in (args.output, args.json, args.csv) if file))
+    check_model_file(find(args.model))
+
+
+def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "-s",
+        "--source",
+        default="0",
+        metavar="SOURCE",
+        help="camera number, video file, folder of images or URL (camera %(default)s)",
+    )
+    add(
+        "--every",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="process only each N-th frame of a file or folder (%(default)s)",
+    )
+    add("--loop", action="store_true", help="start a file or folder again at its end")
+    add(
+        "--reconnect",
+        type=number_above(-1e-9),
+        default=RECONNECT_S,
+        metavar="SECONDS",
+        help="how long to try to reopen a camera or stream that gives no more frames"
+        " (%(default)g; 0: the run ends)",
+    )
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="track faces from frame to frame and label each by its last second (the default), or"
+        " label each frame by itself",
+    )
+    add(
+        "-o",
+        "--output",
+        type=file_with_suffix(*VIDEO_SUFFIXES),
+        metavar="FILE",
+        help=f"write the annotated video: {', '.join(VIDEO_SUFFIXES[:-1])} or {VIDEO_SUFFIXES[-1]}",
+    )
+    add(
+        "--json",
+        type=file_with_suffix(".jsonl", ".json"),
+        metavar="FILE",
+        help="write the faces and labels, a line for each frame",
+    )
+    add(
+        "--csv",
+        type=file_with_suffix(".csv"),
+        metavar="FILE",
+        help="write a row for each tracked face: its times, its label, and the label's share of"
+        " its frames",
+    )
+
+
+def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--alert-command",
+        type=_command,
+        default=[],
+        metavar="COMMAND",
+        help="program to run, with its arguments and without a shell, when a face has been seen"
+        " without a mask; it finds FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME in its"
+        " environment",
+    )
+    add(
+        "--alert-after",
+        type=number_above(-1e-9),
+        default=ALERT_AFTER_S,
+        metavar="SECONDS",
+        help="how long the face must have been without a mask (%(default)g)",
+    )
+    add(
+        "--alert-cooldown",
+        type=number_above(0),
+        default=ALERT_COOLDOWN_S,
+        metavar="SECONDS",
+        help="shortest time between two alerts (%(default)g)",
+    )
+    add(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="save a picture of the face for each alert: personal data, so off by default",
+    )
+
+
+def _command(text: str) -> list[str]:
+    """Argument type: a program and its arguments."""
+    try:
+        return split_command(text)
+    except FacemaskError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
