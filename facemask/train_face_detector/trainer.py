@@ -74,7 +74,10 @@ class Trainer:
             use_ema=True,
             ema_momentum=EMA_MOMENTUM,
         )
+        # Built here, since TensorFlow traces the first step twice when it creates variables.
+        self._optimizer.build(self.network.trainable_variables)
         self.network.compile(self._optimizer, loss=face_loss)
+        self._variables = [*self.network.variables, *self._optimizer.variables]
         self.history: History = {name: [] for name in METRICS}
 
     def prune_channels(self, backbone: Any) -> None:
@@ -95,7 +98,7 @@ class Trainer:
         if state is None:
             return
         self.history = state.history
-        for variable, value in zip(self._variables(), state.variables, strict=True):
+        for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
 
     def fit(
@@ -119,7 +122,7 @@ class Trainer:
             line = f"epoch {epoch + 1} of {self._epochs}: loss {logs['loss']:.3f}"
             if (epoch + 1) % VALIDATE_EVERY == 0:
                 line += f", on validation {self._validate(epoch + 1, validation)}"
-            variables = [np.array(variable) for variable in self._variables()]
+            variables = [np.array(variable) for variable in self._variables]
             checkpoint.save(STAGE, State(self.history, variables, []))
             log(f"{line}, {time.monotonic() - started:.0f} s")
 
@@ -161,10 +164,6 @@ class Trainer:
         """
         pairs = zip(start, self.network.get_weights(), strict=True)
         self.network.set_weights([(1 - ratio) * before + ratio * after for before, after in pairs])
-
-    def _variables(self) -> list[Any]:
-        self._optimizer.build(self.network.trainable_variables)
-        return [*self.network.variables, *self._optimizer.variables]
 
 
 def save_weights(path: Path, network: Any) -> None:
