@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
     cluster = args.cluster, args.worker, args.cluster_timeout
     with distribution.initialize(*cluster) as processes, TemporaryDirectory() as crops:
-        outputs = stages.Outputs(args.model, args.plot, args.report)
+        outputs = stages.Outputs(args.model, args.plot, args.report, args.tensorboard)
         outputs.check(processes, make_folders=not args.dry_run)
         weights = backbones.find_weights(args.weights, args.backbone, download=not args.dry_run)
         size = (args.input_size, args.input_size)

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from bench_image import LARGEST, linked
-from measure import Run, arguments, compared, leave_without, machine, model_with_twin, run, table
+from measure import Run, arguments, compared, leave_without, machine, model_with_export, run, table
 
 WAYS = {"no engine": 0, "one worker": 1, "two workers": 2}
 
@@ -29,7 +29,7 @@ def main() -> None:
     print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = model_with_twin(args.model, folder)
+        model = model_with_export(args.model, folder)
         photographs = [
             path
             for path in sorted((args.assets / "dataset").rglob("*.jpg"))

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_memory.py --images 600 6000 60000
 
-Draws so many portraits, half of them with masks, and trains on them in a process of its own, once
-for each number: a short training of the head on features, at 96 pixels, parted at random, because
-comparing 60,000 images with each other for copies would take hours.
+For each number it draws that many portraits, half of them with masks, and trains on them in a
+process of its own: a short training of the head on features, at 96 pixels. The split is random,
+because comparing 60,000 images with each other would take hours.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of training by the number of images.")
     add = parser.add_argument
     add("--images", nargs="+", type=int, default=[600, 6000], metavar="N", help="(600 6000)")
-    add("--size", type=int, default=64, help="pixels across (64)")
+    add("--size", type=int, default=64, help="pixels a side (64)")
     add("--options", default="", help='more options of the training, as in "--cache DIR"')
     args = parser.parse_args()
     print(f"{machine()}\n", flush=True)
@@ -32,7 +32,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             drawn = Path(folder, "drawn")
             draw = ["--count", str(number // 2), "--size", str(args.size)]
-            # Not in this process: what it had in memory would count for those that it starts.
+            # In another process: a child's peak memory would count what this one had in memory.
             subprocess.run(
                 [sys.executable, "-m", "facemask.sample_dataset", drawn, *draw],
                 cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
@@ -41,8 +41,8 @@ def main() -> None:
                 "train_mask_detector.py", "--dataset", drawn, *OPTIONS, *args.options.split(),
                 "--model", Path(folder, "m.keras"), "--plot", Path(folder, "plot.png"),
             )  # fmt: skip
-            found = re.search(r"test accuracy ([\d.]+)", done.output)
-            accuracy = found[1] if found else "not said"
+            match = re.search(r"test accuracy ([\d.]+)", done.output)
+            accuracy = match[1] if match else "not stated"
             rows.append([str(number), f"{done.peak:.0f}", f"{done.seconds:.0f}", accuracy])
             print(rows[-1], flush=True)
     print("\n" + table(["images", "peak memory, MB", "seconds", "test accuracy"], rows))

@@ -2,10 +2,9 @@
 
     python benchmarks/bench_training.py --seeds 42 1 2
 
-Each run is a process of its own, from the start of Python to the written model. The accuracy is
-what each way reports of the fifth of the images that it keeps away; the classic way lets copies of
-its training images into that fifth. The ImageNet weights must be where Keras looks for them
-(KERAS_HOME).
+Each run is its own process, measured from the start of Python to the written model. The accuracy is
+the one that each way reports for its test images, a fifth of all; in the classic way these contain
+copies of training images. The ImageNet weights must be where Keras looks for them (KERAS_HOME).
 """
 
 import argparse
@@ -21,7 +20,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Training, the classic way and ours.")
     add = parser.add_argument
     add("--assets", type=Path, default=ASSETS, metavar="DIR", help="photographs and detector")
-    add("--seeds", nargs="+", default=["42"], metavar="SEED", help="a run of each way for each")
+    add(
+        "--seeds",
+        nargs="+",
+        default=["42"],
+        metavar="SEED",
+        help="seeds, with a run of each way for each",
+    )
     add("--options", default="", help='more options for ours, as in "--no-crop-faces"')
     args = parser.parse_args()
     leave_without(args.assets)
@@ -42,21 +47,21 @@ def main() -> None:
     rows = [
         [
             way,
-            f"{statistics.median(one.seconds for one in done):.1f}",
-            ", ".join(accuracy(one) for one in done),
-            f"{max(one.peak for one in done):.0f}",
+            f"{statistics.median(each.seconds for each in done):.1f}",
+            ", ".join(map(accuracy, done)),
+            f"{max(each.peak for each in done):.0f}",
         ]
         for way, done in runs.items()
     ]
-    head = ["way", "seconds", f"test accuracy, seeds {' '.join(args.seeds)}", "peak memory, MB"]
-    print("\n" + table(head, rows))
-    seconds = ([one.seconds for one in done] for done in runs.values())
+    header = ["way", "seconds", f"test accuracy, seeds {' '.join(args.seeds)}", "peak memory, MB"]
+    print("\n" + table(header, rows))
+    seconds = ([each.seconds for each in done] for done in runs.values())
     print(f"\ntimes as fast: {compared(*seconds)}")
 
 
 def accuracy(done: Run) -> str:
-    found = re.search(r"test accuracy ([\d.]+)", done.output)
-    return found[1] if found else "not said"
+    match = re.search(r"test accuracy ([\d.]+)", done.output)
+    return match[1] if match else "not stated"
 
 
 if __name__ == "__main__":

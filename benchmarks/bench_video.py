@@ -20,7 +20,7 @@ from measure import (
     compared,
     leave_without,
     machine,
-    model_with_twin,
+    model_with_export,
     run,
     table,
 )
@@ -39,7 +39,7 @@ def main() -> None:
     print(f"{machine()}\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = model_with_twin(args.model, folder)
+        model = model_with_export(args.model, folder)
         face = ["--face", args.assets / "face_detector", "--model"]
         classic_networks = [*face, classic_model(folder)]
         street = args.assets / "video" / "street.mp4"

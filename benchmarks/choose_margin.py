@@ -1,27 +1,25 @@
-"""How far face boxes should be grown before cropping: a head for each margin, on equal terms.
+"""How much to enlarge face boxes before cropping: a head for each margin, on equal terms.
 
     python benchmarks/choose_margin.py -d DIR... --scenes DIR... --split mask_detector.split.json
 
-Trains the head alone, on features of the frozen base, with the training part of a split, and
-prints how many faces of the validation part it labels right, for each source. The test part is
-not touched.
+Trains only the head, on features of the frozen backbone, with the training part of a split. Prints
+how many faces of the validation part it labels correctly, for each source. The test part is not
+used.
 """
 
 import argparse
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from facemask.console import info, run
-from facemask.files import find
-from facemask.options import ArgumentParser, number_above
+from facemask.console import info, progress, run
+from facemask.options import ArgumentParser, add_detector_arguments, number_above, whole_number
+from facemask.train.options import BATCH_SIZE, EPOCHS, INPUT_SIZE
 
-EPOCHS = 20
 LEARNING_RATE = 5e-4
-BATCH_SIZE = 32
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,69 +28,61 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("-d", "--dataset", required=True, nargs="+", metavar="DIR", help="folders of class folders")
     add("--scenes", nargs="+", default=[], metavar="DIR", help="folders of annotated scenes")
     add("--split", required=True, metavar="FILE", help="split that training wrote")
-    add("-f", "--face", default="face_detector", metavar="DIR", help="face detector's weights")
+    add_detector_arguments(parser)
+    parser.set_defaults(detector="builtin")
     add(
-        "--margins",
-        nargs="+",
-        type=number_above(-0.001),
-        default=[0.0, 0.1, 0.2, 0.3, 0.4],
-        metavar="PART",
-        help="margins to compare (0 0.1 0.2 0.3 0.4)",
-    )
+        "--margins", nargs="+", type=number_above(-0.001), default=[0.0, 0.1, 0.2, 0.3, 0.4],
+        metavar="RATIO", help="margins to compare (0 0.1 0.2 0.3 0.4)",
+    )  # fmt: skip
+    add(
+        "--input-size", type=whole_number(32), default=INPUT_SIZE,
+        help="pixels a side of the square that faces are stretched to (%(default)s)",
+    )  # fmt: skip
+    add("--epochs", type=whole_number(1), default=EPOCHS, help="(%(default)s)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     import numpy as np
-    from tqdm import tqdm
 
-    from facemask.data import dataset, face_crops, splits
+    from facemask.data import loading
     from facemask.data.batches import batches
-    from facemask.data.pascal_voc import load_scenes
-    from facemask.detect.ssd import FaceDetector
-    from facemask.train import backbones, fit
-    from facemask.train import model as model_module
+    from facemask.data.dataset import balanced_weights
+    from facemask.train import calibrate, fit
     from facemask.train.feature_cache import cached_head
+    from facemask.train.model import build_model, set_seed
 
-    progress = partial(tqdm, disable=None)
-    with tempfile.TemporaryDirectory(prefix="facemask-") as cuts:
+    size = (args.input_size, args.input_size)
+    load_detector = loading.detector_loader(args.detector, args.face, info)
+    with TemporaryDirectory() as crops:
         info("loading images...")
-        load = partial(FaceDetector.load, find(args.face), threads=1, bulk=True)
-        images = dataset.load_labelled_images([find(folder) for folder in args.dataset], progress)
-        images = images.with_boxes(face_crops.find_faces(images, load, progress))
-        for number, folder in enumerate(map(find, args.scenes)):
-            scenes = load_scenes(folder)
-            cut = face_crops.cut_faces(
-                scenes, images.class_names, load, Path(cuts, str(number)), progress
-            )
-            images = dataset.concatenate(images, cut)
-        split = splits.repeated_split(images, find(args.split))
+        images = loading.load_images(
+            args.dataset, args.scenes, Path(crops), load_detector, info, progress
+        )
+        split = loading.split_images(images, args.split, 0.0, 0, info)
+        weights = balanced_weights(images, split.train)
         labels, sources = images.labels[split.validation], images.sources[split.validation]
-        print("| margin | " + " | ".join(images.source_names) + " | validation loss |")
+        print(f"| margin | {' | '.join(images.source_names)} | validation loss |")
         print("| --- |" + " --- |" * (len(images.source_names) + 1))
         for margin in args.margins:
-            model_module.set_seed(0)
-            model = model_module.build_model(len(images.class_names))
-            stream = partial(
-                batches, images, size=backbones.SIZE, batch_size=BATCH_SIZE, margin=margin
-            )
-            weights = dataset.balanced_weights(images, split.train)
-            views = [
-                stream(split.train, weights=weights),
-                stream(split.train, augmentation="face", weights=weights),
-            ]
-            validation = stream(split.validation)
-            head, known, unseen = cached_head(model, views, [validation], BATCH_SIZE, 0, progress)
-            curves = fit.train(
-                head, known, unseen, epochs=EPOCHS, learning_rate=LEARNING_RATE, quiet=True
-            )
-            right = head.predict(unseen, verbose=0).argmax(axis=1) == labels
-            shares = [
-                f"{right[sources == source].mean():.4f} of {np.sum(sources == source)}"
+            set_seed(0)
+            model = build_model(len(images.class_names), size=size)
+            stream = partial(batches, images, size=size, batch_size=BATCH_SIZE, margin=margin)
+            views = [stream(split.train, weights=weights)]
+            views += [stream(split.train, augmentation="face", weights=weights)]
+            others = [stream(split.validation)]
+            head, training, validation = cached_head(model, views, others, BATCH_SIZE, 0, progress)
+            history = fit.train(
+                head, training, validation,
+                epochs=args.epochs, learning_rate=LEARNING_RATE, quiet=True,
+            )  # fmt: skip
+            correct = calibrate.predict(head, validation).argmax(axis=1) == labels
+            ratios = [
+                f"{correct[sources == source].mean():.4f} of {np.sum(sources == source)}"
                 for source in range(len(images.source_names))
             ]
-            print(f"| {margin:g} | {' | '.join(shares)} | {min(curves['val_loss']):.4f} |")
+            print(f"| {margin:g} | {' | '.join(ratios)} | {min(history['val_loss']):.4f} |")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""The classic way to train, to measure against: what tutorials on mask detection with Keras do.
+"""The classic way to train, for comparison: what tutorials on mask detection with Keras do.
 
     python benchmarks/classic_training.py --dataset dataset --model classic.keras --plot plot.png
 
-All images are loaded up front as float32, at 224x224 pixels; ImageDataGenerator changes them anew
-in each epoch, and the frozen base sees every one of them again; the test images are those of
+All images are loaded first as float32, at 224x224 pixels. ImageDataGenerator augments them in each
+epoch, and the frozen backbone computes all of them again. The test images are also used for
 validation.
 """
 
@@ -67,18 +67,18 @@ def main() -> None:
             test_size=0.2, stratify=targets, random_state=args.seed,
         ),
     )  # fmt: skip
-    del data  # or the images would be in memory twice
+    del data  # otherwise the images would be in memory twice
     augmentation = ImageDataGenerator(
         rotation_range=20, zoom_range=0.15, width_shift_range=0.2, height_shift_range=0.2,
         shear_range=0.15, horizontal_flip=True, fill_mode="nearest",
     )  # fmt: skip
 
-    base = MobileNetV2(include_top=False, input_tensor=Input((224, 224, 3)))
-    head = AveragePooling2D((7, 7))(base.output)
+    backbone = MobileNetV2(include_top=False, input_tensor=Input((224, 224, 3)))
+    head = AveragePooling2D((7, 7))(backbone.output)
     head = Dense(128, activation="relu")(Flatten()(head))
     head = Dense(2, activation="softmax")(Dropout(0.5)(head))
-    model = Model(base.input, head)
-    for layer in base.layers:
+    model = Model(backbone.input, head)
+    for layer in backbone.layers:
         layer.trainable = False
     print("[INFO] compiling model...", flush=True)
     model.compile(loss="binary_crossentropy", optimizer=Adam(RATE), metrics=["accuracy"])

@@ -1,6 +1,6 @@
-"""What the benchmarks share: running a process and measuring it, the machine, the input, tables.
+"""What the benchmarks share: measuring processes, describing the machine, models, tables.
 
-Nothing large is imported here: a new process's peak memory would count what its parent had.
+No large library is imported here, because a child's peak memory would count what its parent has.
 """
 
 import argparse
@@ -22,18 +22,18 @@ ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "ass
 
 @dataclass(frozen=True)
 class Run:
-    """One process, from its start to its end."""
+    """One process, measured from its start to its end."""
 
     seconds: float
-    first: float  # seconds till the awaited file was there; as `seconds` where none was awaited
+    first: float  # seconds until the awaited file existed; without such a file as `seconds`
     peak: float  # largest resident memory, MB
     output: str
 
 
 def run(*command: str | Path, awaited: Path | None = None) -> Run:
-    """Run a Python script of the project in a process of its own, and measure it.
+    """Run a Python script of the project in its own process, and measure it.
 
-    Raises RuntimeError when it fails or the awaited file is not there at its end.
+    Raises RuntimeError when it fails, or ends without the awaited file.
     """
     script, *arguments = map(str, command)
     print(f"{script} {' '.join(arguments)[:100]}", file=sys.stderr, flush=True)
@@ -46,31 +46,32 @@ def run(*command: str | Path, awaited: Path | None = None) -> Run:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        first, ended = None, 0
-        while not ended:
-            # wait4 alone tells the memory of this one process.
+        first = None
+        while True:
+            # Only wait4 reports the memory of this one process.
             ended, status, usage = os.wait4(process.pid, os.WNOHANG if awaited else 0)
             if awaited and first is None and awaited.exists():
                 first = time.perf_counter() - start
-            if not ended:
-                time.sleep(0.002)
+            if ended:
+                break
+            time.sleep(0.002)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        said = output.read()
+        text = output.read()
     if process.returncode or (awaited and first is None):
-        raise RuntimeError(f"{script} failed with status {process.returncode}:\n{said[-2000:]}")
+        raise RuntimeError(f"{script} failed with status {process.returncode}:\n{text[-2000:]}")
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes on Linux
-    return Run(seconds, seconds if first is None else first, usage.ru_maxrss / unit, said)
+    return Run(seconds, seconds if first is None else first, usage.ru_maxrss / unit, text)
 
 
 def machine() -> str:
     """One line on the processor, the versions, and the load when the benchmark started."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = [line for line in information.read_text().splitlines() if "model name" in line]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
         processor = names[0].partition(":")[2].strip() if names else processor
     versions = ", ".join(
         f"{name} {version(package)}"
@@ -84,20 +85,20 @@ def machine() -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def compared(classic: Sequence[float], ours: Sequence[float]) -> str:
-    """How many times the second figures the first are: median, and range, of the pairs' ratios."""
-    ratios = [one / other for one, other in zip(classic, ours, strict=True)]
+    """The ratios of classic to ours, pair by pair: their median and range."""
+    ratios = [first / second for first, second in zip(classic, ours, strict=True)]
     return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with what every benchmark of detection takes."""
+    """A parser with the arguments that all benchmarks of detection have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--assets", type=Path, default=ASSETS, metavar="DIR", help="networks, photographs, video"
@@ -107,33 +108,33 @@ def arguments(description: str) -> argparse.ArgumentParser:
         type=Path,
         default=PROJECT / "mask_detector.keras",
         metavar="FILE",
-        help="a .keras model; ours takes its .tflite twin, which is made where there is none",
+        help="a .keras model; ours uses its TFLite export, which is made if there is none",
     )
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each way (3)")
     return parser
 
 
 def leave_without(assets: Path) -> None:
-    """End the program with one line where the assets are absent."""
+    """End the program with one line if the assets are missing."""
     if not assets.is_dir():
         sys.exit(f"skipped: no assets at {assets}")
 
 
-def model_with_twin(model: Path, folder: Path) -> Path:
-    """A .keras file in the folder, and beside it the .tflite that detection will take for it."""
+def model_with_export(model: Path, folder: Path) -> Path:
+    """A link to the .keras file in the folder, and beside it the export that detection uses."""
     placed = folder / model.name
     placed.symlink_to(model.resolve())
-    twin = model.with_suffix(".tflite")
-    if twin.exists():
-        placed.with_suffix(".tflite").symlink_to(twin.resolve())
-    _make(MAKE_TWIN, placed)
+    export = model.with_suffix(".tflite")
+    if export.exists():
+        placed.with_suffix(".tflite").symlink_to(export.resolve())
+    _make(MAKE_EXPORT, placed)
     return placed
 
 
 def classic_model(folder: Path) -> Path:
-    """A .keras file as the tutorial's training makes it, for 224x224 pixels; it has learnt nothing.
+    """A .keras file as the tutorial's training makes it, for 224x224 pixels, with random weights.
 
-    What it says of a face is of no use, and takes as long as if it were.
+    Its predictions are useless, but take as long as those of a trained model.
     """
     path = folder / "classic.keras"
     _make(MAKE_CLASSIC, path)
@@ -141,7 +142,7 @@ def classic_model(folder: Path) -> Path:
 
 
 def _make(code: str, path: Path) -> None:
-    """Run code in a process of its own, as it takes TensorFlow."""
+    """Run code that needs TensorFlow, in its own process."""
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         cwd=PROJECT,
@@ -155,23 +156,25 @@ def _make(code: str, path: Path) -> None:
 
 MAKE_CLASSIC = """
 import sys
-from facemask.training import build_model
+from facemask.train.model import build_model
 build_model(2, "none").save(sys.argv[1])
 """
 
-MAKE_TWIN = """
+MAKE_EXPORT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from facemask import facts
-from facemask.backend import load_keras
-from facemask.classifier import prefer_tflite
-from facemask.export import export_tflite
+from facemask.detect import metadata
+from facemask.detect.classifier import prefer_tflite
 
 path = Path(sys.argv[1])
 if prefer_tflite(path, print) == path:
-    said = replace(facts.read(path) or facts.ModelMetadata(), twin_of=facts.weights_digest(path))
-    path.with_suffix(".tflite").unlink(missing_ok=True)
+    from facemask.keras_backend import load_keras
+    from facemask.train.export import export_tflite
+
+    known = metadata.read(path) or metadata.ModelMetadata()
+    export = path.with_suffix(".tflite")
+    export.unlink(missing_ok=True)
     model = load_keras().models.load_model(path, compile=False)
-    export_tflite(path.with_suffix(".tflite"), model, said)
+    export_tflite(export, model, replace(known, twin_of=metadata.weights_digest(path)))
 """

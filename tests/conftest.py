@@ -13,9 +13,10 @@ import pytest
 
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
-from facemask.keras_backend import load_keras
 
-from .train import small_train
+from .train.small_training import drawn, drawn_training, small_recipe
+
+__all__ = ["drawn", "drawn_training", "small_recipe"]  # fixtures for all wings
 
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
@@ -107,12 +108,6 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
     )
     monkeypatch.chdir(tmp_path)
     return fake
-
-
-@pytest.fixture
-def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few random layers stand for MobileNetV2 in this process, where it is not the point."""
-    monkeypatch.setattr(load_keras().applications, "MobileNetV2", small_train.make_base)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The benchmarks start, say what is missing, and measure."""
+"""The benchmarks start, report what is missing, and measure."""
 
 import os
 import re
@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure
-from facemask.files import PROJECT
+from benchmarks import choose_margin, measure
 
-SCRIPTS = [
-    f"benchmarks/{name}.py"
-    for name in (
-        "bench_video",
-        "bench_image",
-        "bench_archive",
-        "bench_long_run",
-        "label_changes",
-        "compare_bases",
-    )
-]
+from .train.small_training import DrawnTraining
+
+# An option of each benchmark. Those with assets end without them.
+OF_DETECTION = ("bench_video", "bench_image", "bench_archive", "bench_long_run", "label_changes")
+WITH_ASSETS = {
+    **dict.fromkeys(OF_DETECTION, "--repeats"),
+    "compare_bases": "--backbones",
+    "bench_training": "--seeds",
+}
+OPTIONS = {**WITH_ASSETS, "bench_memory": "--images", "choose_margin": "--margins"}
 
 
 def script(tmp_path: Path, content: str, name: str = "script.py") -> Path:
@@ -28,40 +26,56 @@ def script(tmp_path: Path, content: str, name: str = "script.py") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_help(run_script, name: str) -> None:
-    done = run_script(name, "--help")
+    done = run_script(f"benchmarks/{name}.py", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--repeats" in done.stdout
+    assert OPTIONS[name] in done.stdout
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_without_the_assets_they_say_so_in_one_line(run_script, name: str, tmp_path: Path) -> None:
-    done = run_script(name, "--assets", tmp_path / "none")
+@pytest.mark.parametrize("name", WITH_ASSETS)
+def test_missing_assets_are_one_line(run_script, name: str, tmp_path: Path) -> None:
+    done = run_script(f"benchmarks/{name}.py", "--assets", tmp_path / "none")
     assert done.stderr == f"skipped: no assets at {tmp_path / 'none'}\n"
 
 
-def test_a_process_is_timed_from_its_start_and_weighed(run_script, tmp_path: Path) -> None:
-    """From a small process, as the benchmarks are: a child's peak counts what its parent had."""
+def test_margins_are_compared_on_the_validation_part(
+    drawn: Path,
+    drawn_training: DrawnTraining,
+    small_recipe: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    split = drawn_training.folder / "mask_detector.split.json"
+    command = ["-d", str(drawn), "--split", str(split), "--input-size", "32", "--epochs", "1"]
+    assert choose_margin.main([*command, "--margins", "0", "0.3"]) == 0
+    count = drawn_training.report["images"]["validation"]
+    rows = re.findall(
+        rf"^\| ([\d.]+) \| [\d.]+ of {count} \| [\d.]+ \|$", capsys.readouterr().out, re.M
+    )
+    assert rows == ["0", "0.3"]
+
+
+def test_time_and_memory_of_a_process_are_measured(run_script, tmp_path: Path) -> None:
+    """Run by a small process, as the benchmarks are: a child's peak counts its parent's memory."""
     slow = script(tmp_path, "import time; time.sleep(0.3); block = b'x' * 200_000_000; print('hi')")
     light = script(tmp_path, "pass", "light.py")
     done = run_script(
         "-c",
         "from benchmarks import measure\n"
-        f"one, other = measure.run({str(slow)!r}), measure.run({str(light)!r})\n"
-        "assert 0.3 < one.seconds < 30, one\n"
-        "assert one.first == one.seconds, one\n"
-        "assert one.output == 'hi\\n', one\n"
-        "assert 150 < one.peak - other.peak < 300, (one, other)",
+        f"first, second = measure.run({str(slow)!r}), measure.run({str(light)!r})\n"
+        "assert 0.3 < first.seconds < 30, first\n"
+        "assert first.first == first.seconds, first\n"
+        "assert first.output == 'hi\\n', first\n"
+        "assert 150 < first.peak - second.peak < 300, (first, second)",
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_an_awaited_file_is_timed_when_it_is_there(tmp_path: Path) -> None:
+def test_an_awaited_file_is_timed_when_it_exists(tmp_path: Path) -> None:
     awaited = tmp_path / "a"
     path = script(tmp_path, f"import time; open({str(awaited)!r}, 'w'); time.sleep(0.5)")
-    one = measure.run(path, awaited=awaited)
-    assert one.first < one.seconds - 0.3
+    done = measure.run(path, awaited=awaited)
+    assert done.first < done.seconds - 0.3
 
 
 @pytest.mark.parametrize("content", ["raise SystemExit(3)", "pass"])
@@ -85,17 +99,17 @@ def test_the_machine_is_one_line() -> None:
     )
 
 
-def test_a_twin_that_is_there_is_used(tmp_path: Path) -> None:
+def test_an_existing_export_is_used(drawn_training: DrawnTraining, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
-    os.symlink(PROJECT / "mask_detector.keras", tmp_path / "in" / "m.keras")
-    model = measure.model_with_twin(tmp_path / "in" / "m.keras", tmp_path / "out")
+    os.symlink(drawn_training.folder / "mask_detector.keras", tmp_path / "in" / "m.keras")
+    model = measure.model_with_export(tmp_path / "in" / "m.keras", tmp_path / "out")
     made = model.with_suffix(".tflite")
     assert made.is_file()
     assert not made.is_symlink()
     (tmp_path / "in" / "m.tflite").write_bytes(made.read_bytes())
     (tmp_path / "again").mkdir()
-    again = measure.model_with_twin(tmp_path / "in" / "m.keras", tmp_path / "again")
+    again = measure.model_with_export(tmp_path / "in" / "m.keras", tmp_path / "again")
     assert again.with_suffix(".tflite").resolve() == tmp_path / "in" / "m.tflite"
 
 
@@ -108,3 +122,23 @@ def test_both_ways_are_measured_on_real_files(run_script, assets: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\| 4 images, whole run \| [\d.]+ s \| [\d.]+ s \| ", done.stdout, re.M)
     assert re.search(r"^\| 6 \| [\d.]+ s \| [\d.]+ \| \d+ MB \|$", done.stdout, re.M)
+
+
+@pytest.mark.assets
+def test_the_memory_of_training_is_measured(run_script, keras_home: Path) -> None:
+    done = run_script(
+        "benchmarks/bench_memory.py", "--images", "40", env={"KERAS_HOME": str(keras_home)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| 40 \| \d+ \| \d+ \| [\d.]+ \|$", done.stdout, re.M)
+
+
+@pytest.mark.assets
+def test_a_backbone_is_measured(run_script, assets: Path) -> None:
+    done = run_script(
+        "benchmarks/compare_bases.py", "--assets", assets, "--backbones", "mobilenet_v3_small",
+        "--train", "--size", "96", "--repeats", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    row = r"^\| MobileNetV3-Small \| [\d.]+ \| [\d.]+ \| not trained here \|  \|$"
+    assert re.search(row, done.stdout, re.M)

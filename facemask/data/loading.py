@@ -20,7 +20,7 @@ from facemask.data.pascal_voc import load_scenes
 from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
-from facemask.downloads.fetch import ensure_dataset
+from facemask.downloads import fetch
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, find
 from facemask.sample_dataset.writer import is_sample_dataset
@@ -99,7 +99,7 @@ def _ensure_photographs(folder: Path, announce: Callable[[str], None], download:
     if folder.resolve() != PROJECT / "dataset":
         return
     if download:
-        ensure_dataset(folder, announce)
+        fetch.ensure_dataset(folder, announce)
     elif not any(path.is_dir() for path in folder.glob("[!.]*")):
         raise FacemaskError(
             f"{folder}: expected class folders, found none; a dry run does not fetch the classic"

@@ -72,7 +72,9 @@ class Checkpoint:
                 f" ({error})"
             ) from error
         # As text, since older files have every setting as text.
-        there, here = ({name: str(value) for name, value in one.items()} for one in (run, self._run))
+        there, here = (
+            {name: str(value) for name, value in one.items()} for one in (run, self._run)
+        )
         differing = [
             f"{name} {there.get(name, 'unknown')} there, {here.get(name, 'unknown')} here"
             for name in sorted(there.keys() | here.keys())

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -20,16 +21,16 @@ from typing import Any
 import numpy as np
 
 from facemask.errors import FacemaskError
+from facemask.files import reason
 from facemask.keras_backend import load_keras
-from facemask.options import check_addresses
+from facemask.options import check_addresses, parse_address
 
 TIMEOUT = 300.0  # seconds for all processes to come; some machines start more slowly than others
 HEARTBEAT = 30  # seconds of silence after which JAX counts a process as lost
-VARIABLES = tuple(f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "PROCESS_ID"))
 PADDING = -1  # the label of rows that only fill up a batch
 LOST = (
-    "training in several processes: expected all of them to come and to stay, found one missing; the"
-    " same commands with --resume go on"
+    "training in several processes: expected all of them to come and to stay, found one missing;"
+    " the same commands with --resume go on"
 )
 
 
@@ -129,6 +130,9 @@ class Processes:
         keras = load_keras()
         values = self.broadcast_arrays([np.asarray(variable) for variable in model.variables])
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
+            keras.utils.set_random_seed(
+                0
+            )  # JAX wants the copies' first weights to be the same, too
             copy = keras.models.clone_model(model)
             for variable, value in zip(copy.variables, values, strict=True):
                 variable.assign(value)
@@ -154,9 +158,6 @@ class Processes:
 
             def __len__(self) -> int:
                 return len(stream)
-
-            def on_epoch_end(self) -> None:
-                stream.on_epoch_end()
 
             def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
                 inputs, labels, *weights = stream[number]
@@ -187,28 +188,41 @@ def initialize(
 ) -> Processes:
     """Meet the other processes; before anything else that uses JAX.
 
-    addresses: HOST:PORT of each process, the same list for each; the first one's port serves the
-    meeting. index: this process's place in the list. Without both, Keras's own variables hold:
-    KERAS_DISTRIBUTION_JOB_ADDRESSES and KERAS_DISTRIBUTION_PROCESS_ID; without these, too, there is
-    this process alone, which uses all GPUs of its machine where KERAS_BACKEND is jax.
+    addresses: HOST:PORT of each process, the same list for each; the first process listens on its
+    own. index: this process's place in the list. Without both, Keras's own variables hold:
+    KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
+    KERAS_DISTRIBUTION_PROCESS_ID. Without these, too, there is this process alone, which uses all
+    GPUs of its machine where KERAS_BACKEND is jax.
     Raises FacemaskError when the backend is not JAX, when JAX is not installed, for addresses of
-    another form, and when not all processes have come after timeout_s seconds.
+    another form or in use, and when not all processes have come after timeout_s seconds.
     """
-    if addresses is None and (text := os.environ.get(VARIABLES[0])):
-        number = os.environ.get(VARIABLES[1], "")
-        if not number.isdecimal():
-            raise FacemaskError(f"{VARIABLES[1]}: expected a whole number, found {number!r}")
-        addresses, index = text.split(","), int(number)
-    if addresses is None or index is None or len(addresses) == 1:
+    if addresses is None or index is None:
+        text = os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES")
+        addresses = text.split(",") if text else []
+        count, index = (_variable("NUM_PROCESSES"), _variable("PROCESS_ID")) if text else (1, 0)
+    else:
+        count = len(addresses)
+    if count == 1:
         return Processes(devices=_device_count())
-    check_addresses(addresses, index)
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend != "jax":
+    if len(addresses) > 1:
+        check_addresses(addresses, index)
+    host, port = parse_address(addresses[0])
+    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "jax":
         raise FacemaskError(
             f"KERAS_BACKEND: expected jax for training in several processes, found {backend}"
         )
     if importlib.util.find_spec("jax") is None:
         raise FacemaskError("jax: not installed; `pip install -r requirements-cluster.txt`")
+    if index == 0:  # JAX may crash where it can't listen
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            raise FacemaskError(f"{addresses[0]}: can't listen: {reason(error)}") from error
+    return _meet(addresses[0], count, index, timeout_s)
+
+
+def _meet(address: str, count: int, index: int, timeout_s: float) -> Processes:
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -217,23 +231,33 @@ def initialize(
         # What keras.distribution.initialize calls, which takes neither a timeout nor the address
         # to listen on.
         jax.distributed.initialize(
-            addresses[0],
-            len(addresses),
+            address,
+            count,
             index,
             initialization_timeout=max(1, round(timeout_s)),
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=HEARTBEAT,
-            coordinator_bind_address=addresses[0],
+            coordinator_bind_address=address,
         )
     except Exception as error:
-        what = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise FacemaskError(
-            f"{addresses[0]}: expected {len(addresses)} processes to meet there within"
-            f" {timeout_s:g} s, found: {what}"
+            f"{address}: expected {count} processes to meet there within {timeout_s:g} s, found:"
+            f" {message}"
         ) from error
-    processes = Processes(index, len(addresses), jax.local_device_count())
-    processes.any(False)  # the first operation waits half a minute for the others, later ones longer
+    processes = Processes(index, count, jax.local_device_count())
+    # The first operation of all processes waits half a minute for the others, later ones longer.
+    processes.any(False)
     return processes
+
+
+def _variable(name: str) -> int:
+    """The number in one of Keras's variables."""
+    name = f"KERAS_DISTRIBUTION_{name}"
+    text = os.environ.get(name, "")
+    if not text.isdecimal():
+        raise FacemaskError(f"{name}: expected a whole number, found {text!r}")
+    return int(text)
 
 
 def compile_arguments(processes: Processes) -> dict[str, Any]:
@@ -254,7 +278,9 @@ def compile_arguments(processes: Processes) -> dict[str, Any]:
     class Loss(keras.metrics.Mean):
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             real = y_true != PADDING
-            losses = keras.losses.sparse_categorical_crossentropy(ops.where(real, y_true, 0), y_pred)
+            losses = keras.losses.sparse_categorical_crossentropy(
+                ops.where(real, y_true, 0), y_pred
+            )
             super().update_state(losses if sample_weight is None else losses * sample_weight, real)
 
     return {
@@ -287,7 +313,9 @@ def _exit_at_once(status: int) -> None:
 _FILTER = """
 import sys
 log = sys.stdin.read()
-sys.stderr.write(sys.argv[1] if "distributed service detected fatal errors" in log else log)
+if "distributed service detected fatal errors" in log:
+    log = sys.argv[1]
+sys.stderr.writelines(line for line in log.splitlines(True) if line[0] not in "IW")
 """
 
 
@@ -295,7 +323,8 @@ def _shorten_native_log() -> None:
     """Replace what JAX logs when it aborts this process by one line.
 
     JAX does so when it counts another process as lost. Nothing in this process runs after that, so
-    that a child has to read the log. What Python writes is shown as before.
+    that a child has to read the log. Of any other log it shows all but information and warnings.
+    What Python writes is shown as before.
     """
     sys.stderr.flush()
     shown = os.dup(2)

@@ -84,16 +84,20 @@ def train(
         patience = PATIENCE if early_stopping and not decay else epochs
         follow = _training_state(trained, state, patience, best_before)
         follow.processes, follow.stage, follow.checkpoint = processes, stage, checkpoint
+        follow.training = training
         done = len(follow.history["loss"])
-        training.start_at(done)
         interrupted = False
         if done < epochs and not follow.should_stop:
             with _float16(trained) if mixed_precision else nullcontext():
+                validation = processes.padded(validation)
+                if keras.backend.backend() == "jax":
+                    # Builds the metrics. Else fit reads some batches for that, and trains on them.
+                    trained.test_on_batch(*validation[0])
                 interrupted = _fit(
                     trained,
                     processes.padded(training),
                     follow,
-                    validation_data=processes.padded(validation),
+                    validation_data=validation,
                     initial_epoch=done,
                     epochs=epochs,
                     callbacks=[follow, *_tensorboard_callbacks(tensorboard, stage)],
@@ -149,9 +153,7 @@ def supports_mixed_precision() -> bool:
         return True  # JAX has left older GPUs behind
     import tensorflow as tf
 
-    details = map(
-        tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
-    )
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return all(detail.get("compute_capability", (0, 0))[0] >= 7 for detail in details)
 
 
@@ -211,6 +213,7 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
 
     class TrainingState(keras.callbacks.Callback):
         processes = ALONE
+        training: Any = None
         checkpoint: Checkpoint | None = None
         stage = ""
 
@@ -231,6 +234,11 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
             losses = self.history["val_loss"]
             return bool(losses) and len(losses) > best_epoch(self.history, best=True) + patience
 
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            # Keras's fit has already ended an epoch of the stream: it did so when the streams
+            # counted by themselves, and the same seed is to give the same figures as then.
+            self.training.start_at(epoch + 1)
+
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if self.processes.count > 1:
                 float(logs["loss"])  # waits for the step: two operations of all must not overlap
@@ -244,16 +252,19 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             for name in METRICS:
                 self.history[name].append(float(logs[name]))
-            weights = self.model.get_weights()
+            trained = self.model  # not the outer name: this lets JAX give the variables back
             if self.history["val_loss"][-1] < self._lowest:
-                self._lowest, self.best_weights = self.history["val_loss"][-1], weights
+                self._lowest, self.best_weights = (
+                    self.history["val_loss"][-1],
+                    trained.get_weights(),
+                )
             if self.checkpoint:
                 values = [np.asarray(variable) for variable in variables]
                 self.checkpoint.save(
                     self.stage, State(self.history, values, self.best_weights or [])
                 )
             if self.should_stop:
-                self.model.stop_training = True
+                trained.stop_training = True
 
     return TrainingState()
 

@@ -38,7 +38,8 @@ class Outputs:
 
     model: Path
     plot: Path
-    report: Path | None
+    report: Path | None = None
+    tensorboard: Path | None = None  # a folder
 
     @property
     def tflite(self) -> Path:
@@ -72,7 +73,9 @@ class Outputs:
         write_split(self.split, images, split, settings["split"], settings["seed"])
 
     def check(self, processes: Processes, make_folders: bool) -> None:
-        """Raise FacemaskError for a file that the chief can't write; see check_writable."""
+        """Raise FacemaskError for what can't be written by the process that writes."""
+        if self.tensorboard:
+            fit.check_tensorboard()
         if not processes.chief:
             return
         paths = (self.model, self.plot, self.tflite, self.split, self.checkpoint, self.report)
@@ -135,10 +138,7 @@ class Training:
         classic: augment whole images as the tutorial does, and give all the same weight.
         feature_cache: train the head on features that are computed once. Several processes do not:
         they share batches of images. mixed_precision: None decides by the GPU.
-        Raises FacemaskError if tensorboard is given but not installed.
         """
-        if tensorboard:
-            fit.check_tensorboard()
         self.model, self.images, self.split = model, images, split
         self._batches, self._checkpoint, self._shard = batches, checkpoint, processes.shard
         self._seed, self._early_stopping = seed, early_stopping

@@ -1,10 +1,11 @@
-"""The training script with a few random layers for MobileNetV2, and without dropout.
+"""The training script with a few random layers in place of MobileNetV2, and without dropout.
 
-TensorFlow looks at MobileNetV2's layers for half a minute before the first step of training; and
-what dropout drops is another thing for each worker of a cluster.
+TensorFlow compiles MobileNetV2 for half a minute before the first step of fine-tuning. Dropout
+would draw other units in each process of a cluster and in a run that is resumed.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,22 @@ from facemask.keras_backend import load_keras
 from facemask.train import model
 
 
-def make_base(input_shape: tuple[int, int, int], **_: Any) -> Any:
-    """As keras.applications.MobileNetV2 is called."""
+def make_backbone(input_shape: tuple[int, int, int], **_: Any) -> Any:
+    """Takes the arguments of keras.applications.MobileNetV2."""
     keras = load_keras()
     inputs = keras.Input(input_shape)
     outputs = keras.layers.Conv2D(16, 7, strides=7, activation="relu")(inputs)
     return keras.Model(inputs, outputs)
 
 
+def simplify(set_attribute: Callable[[Any, str, Any], None]) -> None:
+    """Replace the backbone and the dropout, by setattr or pytest's monkeypatch."""
+    set_attribute(load_keras().applications, "MobileNetV2", make_backbone)
+    set_attribute(model, "DROPOUT", 0.0)
+
+
 def main() -> int:
-    load_keras().applications.MobileNetV2 = make_base
-    model.DROPOUT = 0.0
+    simplify(setattr)
     return train_mask_detector.main()
 
 

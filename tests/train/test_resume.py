@@ -1,9 +1,8 @@
-"""Trainings that are killed, interrupted, repeated with other flags, or only tried."""
+"""Trainings that are killed, interrupted, repeated with other options, or only tried."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,44 +13,24 @@ import numpy as np
 import pytest
 
 import train_mask_detector
+from facemask.data import loading
 from facemask.detect import metadata
 from facemask.detect.classifier import MaskClassifier
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
-from facemask.sample_dataset.writer import write_sample_dataset
-from facemask.train import export, fit
-from facemask.train import model as model_module
+from facemask.train import fit, stages
 from facemask.train.checkpoint import Checkpoint, State
 
 from ..conftest import obey_ctrl_c, refusal
+from .small_training import FINE, HEAD, DrawnTraining, small_command
 
-HEAD, FINE = 4, 3  # epochs
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn")
-    write_sample_dataset(folder, 10, 64, 0)
-    return folder
-
-
-@pytest.fixture
-def no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting the model takes longer than training it, and is tested elsewhere."""
-    monkeypatch.setattr(export, "export_tflite", lambda *_: None)
-
-
-def command(drawn: Path, *more: str) -> list[str]:
-    return [
-        "-d", str(drawn), "--weights", "none", "--no-crop-faces", "--input-size", "96",
-        "--batch-size", "8", "--epochs", str(HEAD), "--fine-tune-epochs", str(FINE), *more,
-    ]  # fmt: skip
+SMALL_TRAIN = PROJECT / "tests" / "train" / "small_train.py"
 
 
 def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
-    """The script in a process of its own, on a small base, once it has written a checkpoint."""
+    """The script in its own process, on a small backbone, once it has written a checkpoint."""
     process = subprocess.Popen(
-        [sys.executable, str(PROJECT / "tests" / "train" / "small_train.py"), *arguments],
+        [sys.executable, str(SMALL_TRAIN), *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(PROJECT)}, preexec_fn=obey_ctrl_c,
     )  # fmt: skip
@@ -61,34 +40,33 @@ def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_base: None, no_twin: None
+def test_a_killed_run_resumes_and_ends_like_one_that_was_not_killed(
+    drawn_training: DrawnTraining,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_recipe: None,
 ) -> None:
-    monkeypatch.setattr(model_module, "DROPOUT", 0.0)  # as there
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-    process = started(tmp_path / "killed", command(drawn))
+    process = started(tmp_path, small_command(drawn))
     process.kill()
     process.communicate()
-    left = sorted(one.name for one in (tmp_path / "killed").iterdir() if one.name[0] != ".")
-    assert left == ["mask_detector.checkpoint.npz"]
-    reports = []
-    for name, more in (("whole", ()), ("killed", ("--resume",))):
-        monkeypatch.chdir(tmp_path / name)
-        assert train_mask_detector.main(command(drawn, "--report", "r.json", *more)) == 0
-        reports.append(json.loads(Path("r.json").read_text()))
-        assert not Path("mask_detector.checkpoint.npz").exists()
-    whole, resumed = reports
-    assert whole["epochs"] == whole["best_epoch"] == HEAD + FINE
+    visible = [path.name for path in tmp_path.iterdir() if path.name[0] != "."]
+    assert visible == ["mask_detector.checkpoint.npz"]
+    monkeypatch.chdir(tmp_path)
+    command = small_command(drawn, "--report", "r.json", "--resume")
+    assert train_mask_detector.main(command) == 0
+    assert not Path("mask_detector.checkpoint.npz").exists()
+    resumed, whole = json.loads(Path("r.json").read_text()), drawn_training.report
+    assert resumed["epochs"] == resumed["best_epoch"] == HEAD + FINE
     for name, curve in whole["curves"].items():
         assert resumed["curves"][name] == pytest.approx(curve, abs=1e-3)
     assert resumed["test"]["confusion"] == whole["test"]["confusion"]
     faces = [np.full((96, 96, 3), value, np.uint8) for value in (40, 200)]
-    said = [
-        MaskClassifier.load(tmp_path / name / "mask_detector.keras").predict(faces)
-        for name in ("whole", "killed")
+    predictions = [
+        MaskClassifier.load(folder / "mask_detector.keras").predict(faces)
+        for folder in (drawn_training.folder, tmp_path)
     ]
-    assert said[0] == pytest.approx(said[1], abs=1e-3)
+    assert predictions[0] == pytest.approx(predictions[1], abs=1e-3)
 
 
 def test_a_full_disk_leaves_the_last_good_state(
@@ -96,9 +74,9 @@ def test_a_full_disk_leaves_the_last_good_state(
     tmp_path: Path,
     small_disk: Path,
     monkeypatch: pytest.MonkeyPatch,
-    small_base: None,
-    no_twin: None,
+    small_recipe: None,
 ) -> None:
+    monkeypatch.setattr(stages, "export_tflite", lambda *_: None)
     model, plot, ballast = small_disk / "m.keras", tmp_path / "p.png", small_disk / "ballast"
     save = Checkpoint.save
 
@@ -108,7 +86,17 @@ def test_a_full_disk_leaves_the_last_good_state(
             while file.write(b"x" * 4096):
                 pass
 
-    arguments = [*command(drawn), "--model", str(model), "--plot", str(plot)]
+    arguments = small_command(
+        drawn,
+        "--epochs",
+        "3",
+        "--fine-tune-epochs",
+        "0",
+        "--model",
+        str(model),
+        "--plot",
+        str(plot),
+    )
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", save_and_fill)
         with pytest.raises(FacemaskError, match=r"m\.checkpoint\.npz: can't be written: No space"):
@@ -117,12 +105,12 @@ def test_a_full_disk_leaves_the_last_good_state(
     ballast.unlink()
     report = tmp_path / "r.json"
     assert train_mask_detector.main([*arguments, "--resume", "--report", str(report)]) == 0
-    assert json.loads(report.read_text())["epochs"] == HEAD + FINE
+    assert json.loads(report.read_text())["epochs"] == 3
     assert model.exists()
 
 
-def test_ctrl_c_saves_the_best_model_and_says_so(drawn: Path, tmp_path: Path) -> None:
-    process = started(tmp_path, command(drawn, "--epochs", "1000", "--no-early-stopping"))
+def test_ctrl_c_saves_the_best_model(drawn: Path, tmp_path: Path) -> None:
+    process = started(tmp_path, small_command(drawn, "--epochs", "9999", "--no-early-stopping"))
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate()
     assert process.returncode == 130
@@ -144,15 +132,48 @@ def test_a_dry_run_trains_one_batch_and_writes_nothing(
     drawn: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    small_base: None,
+    small_recipe: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train_mask_detector.main(command(drawn, "--dry-run")) == 0
+    command = small_command(
+        drawn, "--weights", "none", "--dry-run", "--model", "new/m.keras", "--cache", "cache",
+        "--report", "other/r.json", "--tensorboard", "logs",
+    )  # fmt: skip
+    monkeypatch.setattr(fit, "find_spec", lambda name: name)
+    assert train_mask_detector.main(command) == 0
     output = capsys.readouterr().out
     assert " for train, " in output
     assert "[INFO] dry run: a batch of 8 took " in output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--model", "file/m.keras"], "file/m.keras: can't be written: .*file takes no new files"),
+        (["--dataset", "dataset"], "dataset: expected class folders.*a dry run does not fetch"),
+        (["--weights", "imagenet"], "h5: no such file.*which a dry run does not fetch"),
+    ],
+    ids=["model", "dataset", "weights"],
+)
+def test_a_dry_run_says_what_is_missing_and_fetches_nothing(
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    reason: str,
+) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "PROJECT", tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    command = ["-d", str(drawn), "--weights", "none", "--no-crop-faces", "--dry-run", *arguments]
+    with pytest.raises(FacemaskError, match=reason):
+        train_mask_detector.main(command)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_another_runs_checkpoint_is_refused_before_training(
@@ -165,34 +186,9 @@ def test_another_runs_checkpoint_is_refused_before_training(
     )
     content = path.read_bytes()
     with pytest.raises(FacemaskError, match=r"--epochs 9 there, 4 here.*data another there"):
-        train_mask_detector.main(command(drawn, "--resume"))
+        train_mask_detector.main(small_command(drawn, "--weights", "none", "--resume"))
     assert path.read_bytes() == content
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
-
-
-def test_two_workers_give_the_figures_of_one(
-    run_script,
-    drawn: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    small_base: None,
-    no_twin: None,
-) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    done = run_script(
-        "-m", "facemask.train.workers", "--count", "2",
-        PROJECT / "tests" / "train" / "small_train.py",
-        *command(drawn, "--report", "r.json"), cwd=tmp_path / "two",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    monkeypatch.setattr(model_module, "DROPOUT", 0.0)
-    monkeypatch.chdir(tmp_path / "one")
-    assert train_mask_detector.main(command(drawn, "--report", "r.json")) == 0
-    one, two = (json.loads((tmp_path / name / "r.json").read_text()) for name in ("one", "two"))
-    for name, curve in one["curves"].items():
-        assert two["curves"][name] == pytest.approx(curve, abs=1e-3)
-    assert two["test"]["confusion"] == one["test"]["confusion"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +198,18 @@ def test_two_workers_give_the_figures_of_one(
         (["--worker", "1"], "--cluster and --worker belong together"),
         (["--cluster", "here", "--worker", "0"], "here: expected HOST:PORT"),
         (["--cluster", "a:1", "b:1", "--worker", "2"], "worker 2: expected a number from 0 to 1"),
-        (["--base", "vgg17"], "invalid choice: 'vgg17'"),
+        (["--backbone", "vgg17"], "invalid choice: 'vgg17'"),
     ],
-    ids=["no worker", "no cluster", "no port", "no such worker", "no such base"],
+    ids=["no worker", "no cluster", "no port", "no such worker", "no such backbone"],
 )
 def test_wrong_arguments_are_one_line(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reason in refusal(train_mask_detector.main, ["-d", "x", *arguments], capsys)
+
+
+def test_the_former_name_of_an_option_still_works() -> None:
+    assert train_mask_detector.parse_arguments(["-d", "x", "--base", "vgg16"]).backbone == "vgg16"
 
 
 def test_tensorboard_that_is_not_installed_is_one_line(
@@ -218,14 +218,5 @@ def test_tensorboard_that_is_not_installed_is_one_line(
     monkeypatch.setattr(fit, "find_spec", lambda name: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FacemaskError, match="pip install tensorboard"):
-        train_mask_detector.main(command(drawn, "--tensorboard", "logs"))
+        train_mask_detector.main(small_command(drawn, "--tensorboard", "logs"))
     assert not list(tmp_path.iterdir())
-
-
-def test_an_address_nobody_answers_at_is_one_line(drawn: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
-        addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in (one, other)]
-    with pytest.raises(FacemaskError, match=r"expected worker 0 to answer within 0\.5 s"):
-        train_mask_detector.main(
-            [*command(drawn), "--cluster", *addresses, "--worker", "1", "--cluster-timeout", "0.5"]
-        )

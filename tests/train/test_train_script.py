@@ -2,6 +2,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image, write_image
 from facemask.sample_dataset.portrait import draw_portrait
-from facemask.sample_dataset.writer import write_sample_dataset
+from facemask.train import stages
 
 from ..conftest import in_order, refusal
+from .small_training import FINE, HEAD, DrawnTraining, small_command
 
 MESSAGES = (
     "[INFO] loading images...",
@@ -28,11 +30,10 @@ MESSAGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn")
-    write_sample_dataset(folder, 10, 64, 0)
-    return folder
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The TFLite export takes longer than a small training, and drawn_training has one."""
+    monkeypatch.setattr(stages, "export_tflite", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +93,9 @@ def test_wrong_arguments_end_before_any_work(
         (["-d", "{drawn}", "--split", "file"], "file: expected a split as training writes it"),
         (["-d", "{alike}"], "all images make 1 groups"),
     ],
-    ids=[
-        "missing",
-        "no classes",
-        "weights",
-        "model",
-        "plot",
-        "detector",
-        "scenes",
-        "split",
-        "no split",
-        "alike",
-    ],
+    ids=lambda value: None if isinstance(value, list) else value.split(": ")[-1],
 )
-def test_what_cannot_work_is_said_before_training(
+def test_an_error_is_reported_before_training(
     tmp_path: Path,
     drawn: Path,
     alike: Path,
@@ -120,109 +110,161 @@ def test_what_cannot_work_is_said_before_training(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_whole_run_on_drawings(run_script, drawn: Path, tmp_path: Path) -> None:
-    (drawn / "with_mask" / "broken.jpg").write_bytes(b"")
-    done = run_script(
-        "train_mask_detector.py", "-d", drawn, "--weights", "none", "--epochs", "1",
-        "--batch-size", "8", "--test-size", "0.3", "--seed", "7", "--input-size", "96",
-        "--face", ".", cwd=tmp_path,
-    )  # fmt: skip
-    (drawn / "with_mask" / "broken.jpg").unlink()
-    assert done.returncode == 0, done.stderr
-    assert in_order(done.stdout, *MESSAGES)
-    assert "[INFO] 20 images make " in done.stdout
-    assert "precision    recall  f1-score   support" in done.stdout
-    assert "so the built-in face detector is used" in done.stdout
-    assert "the model will know the drawings, not faces" in done.stderr
-    assert "[WARN] skipped or mended, 1: " in done.stderr
-    assert "broken.jpg: expected an image, found an empty file" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+def test_a_run_shows_the_steps_in_their_order(drawn_training: DrawnTraining) -> None:
+    output, errors = drawn_training.output, drawn_training.errors
+    assert drawn_training.status == 0
+    assert in_order(output, *MESSAGES)
+    assert in_order(
+        output, "computing features...", "training head...", "fine-tuning...", "calibrating"
+    )
+    assert "so the built-in face detector is used" in output
+    assert re.search(r"\[INFO\] found one face in \d+ of 20 images", output)
+    assert "[INFO] 20 images make " in output
+    assert "precision    recall  f1-score   support" in output
+    assert "[WARN] drawn sample: the model will know the drawings, not faces\n" in errors
+    assert "[WARN] skipped or repaired, 1: " in errors
+    assert "broken.jpg: expected an image, found an empty file" in errors
+
+
+def test_a_run_writes_its_files_and_nothing_else(drawn_training: DrawnTraining) -> None:
+    assert sorted(path.name for path in drawn_training.folder.iterdir()) == [
         "mask_detector.keras",
         "mask_detector.split.json",
         "mask_detector.tflite",
         "plot.png",
+        "r.json",
     ]
-    assert read_image(tmp_path / "plot.png").shape[1] == 1800
-
-    found = metadata.read(tmp_path / "mask_detector.keras")
-    assert found is not None
-    assert found.class_names == ("with_mask", "without_mask")
-    assert sum(found.training["images"].values()) == 20
-    assert found.training["drawn_sample"] is True
-    assert found.training["settings"]["seed"] == "7"
-    parts = splits.read_split(tmp_path / "mask_detector.split.json")
-    assert Counter(parts.values()) == found.training["images"]
-    twin = metadata.read(tmp_path / "mask_detector.tflite")
-    digest = metadata.weights_digest(tmp_path / "mask_detector.keras")
-    assert twin == replace(found, twin_of=digest)
-
-    crops = [read_image(path) for path in sorted(drawn.glob("*/*.jpg"))[:6]]
-    said = [
-        MaskClassifier.load(tmp_path / f"mask_detector.{kind}").predict(crops)
-        for kind in ("keras", "tflite")
-    ]
-    assert said[0] == pytest.approx(said[1], abs=1e-4)
+    assert read_image(drawn_training.folder / "plot.png").shape[1] == 1800
 
 
-def test_three_classes_and_a_split_that_is_repeated(
+def metadata_of(path: Path) -> metadata.ModelMetadata:
+    model_metadata = metadata.read(path)
+    assert model_metadata is not None
+    return model_metadata
+
+
+def test_a_model_records_its_training(drawn_training: DrawnTraining) -> None:
+    model = drawn_training.folder / "mask_detector.keras"
+    model_metadata = metadata_of(model)
+    training = model_metadata.training
+    assert model_metadata.class_names == ("with_mask", "without_mask")
+    assert (model_metadata.input_size, model_metadata.margin) == ((96, 96), 0.1)
+    assert sum(training["images"].values()) == 20
+    assert training["drawn_sample"] is True
+    parts = splits.read_split(drawn_training.folder / "mask_detector.split.json")
+    assert Counter(parts.values()) == training["images"]
+    export = metadata_of(model.with_suffix(".tflite"))
+    assert export == replace(model_metadata, twin_of=metadata.weights_digest(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", "mobilenet_v2"),
+        ("classic", False),
+        ("crop_faces", True),
+        ("early_stopping", True),
+        ("epochs", HEAD),
+        ("learning_rate", 1e-4),
+        ("margin", 0.1),
+        ("seed", 42),
+    ],
+)
+def test_settings_are_recorded_with_their_types(
+    drawn_training: DrawnTraining, name: str, value: Any
+) -> None:
+    model = metadata_of(drawn_training.folder / "mask_detector.keras")
+    for settings in (model.training["settings"], drawn_training.report["settings"]):
+        assert settings[name] == value
+        assert type(settings[name]) is type(value)
+
+
+def test_the_report_has_the_curves_of_both_stages(drawn_training: DrawnTraining) -> None:
+    report = drawn_training.report
+    assert report["epochs"] == report["best_epoch"] == HEAD + FINE
+    assert {len(curve) for curve in report["curves"].values()} == {HEAD + FINE}
+    printed = val_losses(drawn_training.output)
+    assert printed == pytest.approx(report["curves"]["val_loss"], abs=1e-4)
+    (skipped,) = report["skipped"]
+    assert "broken.jpg" in skipped
+
+
+def test_the_export_predicts_as_the_model(drawn_training: DrawnTraining, drawn: Path) -> None:
+    crops = [read_image(path) for path in sorted(drawn.glob("*/drawn*.jpg"))[:6]]
+    keras, tflite = (
+        MaskClassifier.load(drawn_training.folder / f"mask_detector.{suffix}").predict(crops)
+        for suffix in ("keras", "tflite")
+    )
+    assert keras == pytest.approx(tflite, abs=1e-4)
+
+
+def test_a_recorded_split_is_repeated(
+    drawn_training: DrawnTraining,
     drawn: Path,
     tmp_path: Path,
-    small_base: None,
+    small_recipe: None,
+    no_export: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = drawn_training.folder / "mask_detector.split.json"
+    command = small_command(drawn, "--split", str(record), "--fine-tune-epochs", "0")
+    assert train_mask_detector.main(command) == 0
+    output = capsys.readouterr().out
+    assert "near-duplicates" not in output
+    assert splits.read_split("mask_detector.split.json") == splits.read_split(record)
+    head = val_losses(drawn_training.output)[:HEAD]
+    assert val_losses(output) == pytest.approx(head, abs=1e-3)
+
+
+def test_three_classes_and_a_random_split(
+    drawn: Path,
+    tmp_path: Path,
+    small_recipe: None,
+    no_export: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "three"
+    folder.mkdir()
     for name in ("with_mask", "without_mask"):
-        (folder / name).mkdir(parents=True)
-        for path in sorted((drawn / name).iterdir()):
-            (folder / name / path.name).symlink_to(path)
+        (folder / name).symlink_to(drawn / name)
     (folder / "mask_weared_incorrect").mkdir()
-    for path in sorted((drawn / "with_mask").glob("*.jpg"))[:4]:
-        turned = read_image(path)[::-1].copy()
-        write_image(folder / "mask_weared_incorrect" / path.name, turned)
+    for path in sorted((drawn / "with_mask").glob("drawn*.jpg"))[:4]:
+        upside_down = read_image(path)[::-1].copy()
+        write_image(folder / "mask_weared_incorrect" / path.name, upside_down)
     monkeypatch.chdir(tmp_path)
-    command = [
-        "-d", str(folder), "--weights", "none", "--epochs", "1", "--learning-rate", "1e-2",
-        "--fine-tune-epochs", "1", "--no-crop-faces", "--input-size", "96", "--batch-size", "8",
-        "-m",
-    ]  # fmt: skip
-    assert train_mask_detector.main([*command, "a.keras", "--split", "random"]) == 0
-    first = capsys.readouterr().out
-    found = metadata.read("a.keras")
-    assert found is not None
-    assert found.class_names == ("mask_weared_incorrect", "with_mask", "without_mask")
-    assert "near-duplicates" not in first
-    assert train_mask_detector.main([*command, "b.keras", "--split", "a.split.json"]) == 0
-    again = capsys.readouterr().out
-    parts = [splits.read_split(f"{name}.split.json") for name in "ab"]
-    assert parts[0] == parts[1]
-    assert "[INFO] fine-tuning..." in first
-    assert len(figures(first)) == 4
-    assert figures(again) == pytest.approx(figures(first), abs=1e-3)
+    command = small_command(
+        folder, "--weights", "none", "--split", "random", "--no-crop-faces",
+        "--epochs", "1", "--fine-tune-epochs", "0",
+    )  # fmt: skip
+    assert train_mask_detector.main(command) == 0
+    output = capsys.readouterr().out
+    assert "near-duplicates" not in output
+    assert "computing features" not in output  # the backbone is trained, too
+    names = ("mask_weared_incorrect", "with_mask", "without_mask")
+    assert metadata_of(Path("mask_detector.keras")).class_names == names
 
 
 def test_the_classic_recipe(
     drawn: Path,
     tmp_path: Path,
-    small_base: None,
+    small_recipe: None,
+    no_export: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # So small a rate that nothing is learnt: any early stopping would end this.
-    done = train_mask_detector.main(
-        [
-            "-d", str(drawn), "--weights", "none", "--classic", "--epochs", "7",
-            "--batch-size", "8", "--learning-rate", "1e-30",
-        ]
-    )  # fmt: skip
-    assert done == 0
-    said = capsys.readouterr().out
-    assert len(figures(said)) == 14  # no early stopping
-    assert "calibrating" not in said
-    found = metadata.read("mask_detector.keras")
-    assert found is not None
-    assert (found.margin, found.training["temperature"]) == (0.0, 1.0)
+    # With this rate nothing is learnt: early stopping would end the training.
+    command = ["-d", str(drawn), "--classic", "--epochs", "7", "--learning-rate", "1e-30"]
+    assert train_mask_detector.main(command) == 0
+    output = capsys.readouterr().out
+    assert len(val_losses(output)) == 7
+    assert "calibrating" not in output
+    model = metadata_of(Path("mask_detector.keras"))
+    assert model.input_size == (224, 224)
+    assert (model.margin, model.training["temperature"]) == (0.0, 1.0)
 
 
 @pytest.mark.assets
@@ -230,7 +272,7 @@ def test_faces_are_cropped_and_scenes_join_in(
     assets: Path,
     photographs: Path,
     tmp_path: Path,
-    small_base: None,
+    small_recipe: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -244,33 +286,30 @@ def test_faces_are_cropped_and_scenes_join_in(
         for path in sorted((assets / "scenes2" / kind).glob(f"*.{suffix}"))[:10]:
             (scenes / kind / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    done = train_mask_detector.main(
-        [
-            "-d", str(few), "--scenes", str(scenes), "--epochs", "1",
-            "--face", str(assets / "face_detector"), "--weights", "none", "--margin", "0.2",
-        ]
-    )  # fmt: skip
-    assert done == 0
-    said = capsys.readouterr().out
-    found = re.search(r"found one face in (\d+) of 24 images", said)
-    assert found
-    assert int(found[1]) >= 18
-    cut = re.search(r"scenes: (\d+) crops of the faces in 10 scenes", said)
-    assert cut
-    assert int(cut[1]) > 20
-    written = metadata.read("mask_detector.keras")
-    assert written is not None
-    assert written.margin == 0.2
-    assert written.training["sources"] == ["few", "scenes"]
-    assert sum(written.training["images"].values()) == 24 + int(cut[1])
+    command = [
+        "-d", str(few), "--scenes", str(scenes), "--epochs", "1",
+        "--face", str(assets / "face_detector"), "--weights", "none", "--margin", "0.2",
+    ]  # fmt: skip
+    assert train_mask_detector.main(command) == 0
+    output = capsys.readouterr().out
+    detected = re.search(r"found one face in (\d+) of 24 images", output)
+    assert detected
+    assert int(detected[1]) >= 18
+    crops = re.search(r"scenes: (\d+) crops of the faces in 10 scenes", output)
+    assert crops
+    assert int(crops[1]) > 20
+    model = metadata_of(Path("mask_detector.keras"))
+    assert model.margin == 0.2
+    assert model.training["sources"] == ["few", "scenes"]
+    assert sum(model.training["images"].values()) == 24 + int(crops[1])
     # Ten scenes and 24 images, some of which are copies: a part for each photograph.
     parts = splits.read_split("mask_detector.split.json")
     assert 30 <= len(parts) <= 34
 
 
-def figures(output: str) -> list[float]:
-    """The curves' values, as Keras printed them at the end of each epoch."""
-    return [float(value) for value in re.findall(r"val_(?:accuracy|loss): ([\d.e-]+)", output)]
+def val_losses(output: str) -> list[float]:
+    """The validation losses, as Keras printed them at the end of each epoch."""
+    return [float(value) for value in re.findall(r"val_loss: ([\d.e-]+)", output)]
 
 
 def test_photographs_are_fetched_into_the_projects_own_folder_alone(
@@ -299,20 +338,18 @@ def test_the_same_seed_gives_the_same_figures(
     """A second run of the fixture's command, in a process of its own."""
     first, _ = real_training
     again = run_script(*first.args[1:], env={"KERAS_HOME": str(keras_home)})
-    assert len(figures(first.stdout)) == 4
-    assert figures(again.stdout) == pytest.approx(figures(first.stdout), abs=5e-4)
+    assert len(val_losses(first.stdout)) == 2
+    assert val_losses(again.stdout) == pytest.approx(val_losses(first.stdout), abs=5e-4)
 
 
 @pytest.mark.assets
 def test_two_epochs_on_real_photographs(real_training) -> None:
     done, folder = real_training
     assert done.returncode == 0, done.stderr
-    found = re.search(r"test accuracy ([\d.]+) on 40 images", done.stdout)
-    assert found
-    assert float(found[1]) >= 0.9
-    written = metadata.read(folder / "m.keras")
-    assert written is not None
-    assert written.training["test_accuracy"] == float(found[1])
+    accuracy = re.search(r"test accuracy ([\d.]+) on 40 images", done.stdout)
+    assert accuracy
+    assert float(accuracy[1]) >= 0.9
+    assert metadata_of(folder / "m.keras").training["test_accuracy"] == float(accuracy[1])
 
 
 @pytest.mark.assets
@@ -326,16 +363,15 @@ def test_weights_can_be_given_as_a_file(photographs: Path, keras_home: Path) -> 
 
 
 def test_imagenet_weights_that_cannot_be_fetched_are_one_line(
-    run_script, drawn: Path, tmp_path: Path
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A proxy that nobody serves stands for a machine without network."""
-    done = run_script(
-        "train_mask_detector.py", "-d", drawn, "--epochs", "1", "--no-crop-faces", cwd=tmp_path,
-        env={"KERAS_HOME": str(tmp_path / "keras"), "https_proxy": "http://127.0.0.1:9"},
-    )  # fmt: skip
-    assert done.returncode == 1
-    error = [line for line in done.stderr.splitlines() if not line.startswith("[WARN]")]
-    assert len(error) == 1
-    assert error[0].startswith(f"[ERROR] {tmp_path / 'keras' / 'models'}: the ImageNet weights")
-    assert "Traceback" not in done.stderr
+    """A proxy at a closed port imitates a machine without network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    models = tmp_path / "keras" / "models"
+    with pytest.raises(FacemaskError, match=f"^{models}/mobilenet_v2.*: the ImageNet weights of"):
+        train_mask_detector.main(["-d", str(drawn), "--split", "random", "--no-crop-faces"])
+    errors = capfd.readouterr().err.splitlines()
+    assert [line for line in errors if not line.startswith("[WARN]")] == []
     assert not (tmp_path / "mask_detector.keras").exists()
