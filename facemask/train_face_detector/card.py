@@ -12,7 +12,6 @@ from facemask.evaluate.detection import (
     IOU_THRESHOLD,
     WIDE_FACE_PX,
     ImageBoxes,
-    as_array,
     average_precision,
     match_boxes,
 )
@@ -34,8 +33,9 @@ def test_table(path: Path, images: Sequence[AnnotatedImage]) -> str:
     detector = BuiltinFaceDetector.load(path)
 
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        boxes = detector.detect(image, AP_CONFIDENCE)
-        return as_array(boxes), np.array([box.confidence for box in boxes])
+        faces = detector.detect(image, AP_CONFIDENCE)
+        boxes = np.array([(face.x1, face.y1, face.x2, face.y2) for face in faces], np.float32)
+        return boxes.reshape(-1, 4), np.array([face.confidence for face in faces])
 
     lines = [
         f"| scenes | photographs | faces | found | of {WIDE_FACE_PX} pixels or more | precision"

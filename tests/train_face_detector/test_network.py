@@ -7,11 +7,11 @@ from facemask.detect.anchor_points import anchor_points
 from facemask.keras_backend import load_keras
 from facemask.train_face_detector.network import build_backbone, detector_model, prune_channels
 
-from .conftest import TINY
+from .conftest import tiny_network
 
 
 def test_the_network_gives_a_row_for_each_anchor_point() -> None:
-    network = TINY()
+    network = tiny_network()
     image = np.zeros((2, 64, 96, 3), np.float32)
     predictions = np.array(network(image, training=False))
     assert predictions.shape == (2, len(anchor_points(64, 96)[0]), 5)
