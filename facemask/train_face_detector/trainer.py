@@ -200,7 +200,6 @@ def export(path: Path, network: Any, scale: float, offset: float) -> None:
 
     Raises FacemaskError when it can't be converted or written.
     """
-    model = detector_model(network, scale, offset)
-    content = convert(path, lambda batch: model(batch, training=False), (1, None, None, 3))
+    content = convert(path, detector_model(network, scale, offset), (1, None, None, 3))
     with replacing(path) as part:
         part.write_bytes(content)
