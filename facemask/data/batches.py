@@ -131,7 +131,7 @@ def batches(
                 try:
                     image = read(images, index)
                 except FacemaskError as error:
-                    raise FacemaskError(f"{error} (it was readable before)") from error
+                    raise FacemaskError(f"{error} (it could be read before)") from error
                 inputs[row] = load(images, index, image, size, margin, rng)
             labels = images.labels[indices[positions]]
             if weights is None:

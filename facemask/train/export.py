@@ -1,10 +1,19 @@
-"""Writing a Keras model as a `.tflite` file, which LiteRT runs several times as fast."""
+"""Writing a Keras model as a `.tflite` file, which LiteRT runs several times as fast.
+
+TensorFlow has the converter. Where Keras runs on another backend a child process converts:
+
+    python -m facemask.train.export MODEL.keras SHAPE QUANTIZATION CALIBRATION.npy OUTPUT.tflite
+"""
 
 import contextlib
 import io
+import json
 import os
+import subprocess
+import sys
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,11 +22,12 @@ import numpy as np
 from facemask.detect import metadata
 from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
-from facemask.files import replacing
+from facemask.files import PROJECT, replacing
 from facemask.keras_backend import held_back_stderr, load_keras
 
 Quantization = Literal["none", "float16", "int8"]
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
+Shape = tuple[int | None, ...]
 
 
 def export_tflite(
@@ -27,11 +37,12 @@ def export_tflite(
     quantize: Quantization = "none",
     calibration: Iterable[np.ndarray] | None = None,
 ) -> None:
-    """Write a `.tflite` file with the facts inside it: whole, or not at all.
+    """Write a `.tflite` file with the metadata inside it: whole, or not at all.
 
-    model: a Keras model, (N, height, width, 3) float32 to (N, C) probabilities; so is the file,
-    for any N. Its facts need twin_of if it is to be taken in place of its `.keras` file.
-    quantize: "none" keeps float32; "float16" halves the file; "int8" calculates in whole numbers,
+    model: a Keras model, (N, height, width, 3) float32 to (N, C) probabilities; the file takes and
+    returns the same, for any N. Its metadata need twin_of if it is to be used in place of its
+    `.keras` file.
+    quantize: "none" keeps float32; "float16" halves the file; "int8" computes in whole numbers,
     in a third of the size, and needs calibration: a hundred or so real inputs, each (height,
     width, 3) float32 as images.model_input makes them, from which the numbers' ranges are taken.
     Its last step, the softmax, stays float32: int8 has no number between 99.6 and 100 %.
@@ -39,53 +50,47 @@ def export_tflite(
     when the file can't be written.
     """
     path = Path(path)
-    inputs = [] if calibration is None or quantize != "int8" else [one[None] for one in calibration]
+    inputs = list(calibration) if calibration is not None and quantize == "int8" else []
     if quantize == "int8" and not inputs:
         raise FacemaskError(f"{path}: int8 needs images to take ranges from, found none")
-    load_keras()  # imports TensorFlow without its chatter
-    with _silenced():
-        try:
-            content = _converted(model, model_metadata, quantize, inputs)
-        except Exception as error:  # the converter raises many kinds, bare Exception among them
-            what = " ".join(str(error).split())[:300] or type(error).__name__
-            raise FacemaskError(f"{path}: the model can't be converted: {what}") from error
-    with replacing(path) as part:
-        part.write_bytes(content)
-        metadata.write(part, model_metadata)
+    content = convert(path, model, (None, *model_metadata.input_size, 3), quantize, inputs)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+        metadata.write(temporary, model_metadata)
 
 
-def convert(path: Path, forward: Any, shape: tuple[int | None, ...]) -> bytes:
-    """A function of one float32 tensor of a shape as the bytes of a `.tflite` file, float16 inside.
+def convert(
+    path: Path,
+    model: Any,
+    shape: Shape,
+    quantize: Quantization = "float16",
+    calibration: Sequence[np.ndarray] = (),
+) -> bytes:
+    """A Keras model of one float32 input of a shape, as the bytes of a `.tflite` file.
 
-    forward: written in keras.ops or TensorFlow. path: where it will go, for the error's line.
-    Raises FacemaskError for what can't be converted.
+    path: where they will go, for the error's message. quantize, calibration: as export_tflite
+    takes them.
+    Raises FacemaskError for a model that can't be converted.
     """
-    load_keras()
-    import tensorflow as tf
-
+    in_process = load_keras().backend.backend() == "tensorflow"
     with _silenced():
         try:
-            concrete = tf.function(
-                forward, input_signature=[tf.TensorSpec(shape, tf.float32)]
-            ).get_concrete_function()
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-            return converter.convert()
-        except Exception as error:  # the converter raises many kinds, bare Exception among them
-            what = " ".join(str(error).split())[:300] or type(error).__name__
-            raise FacemaskError(f"{path}: the model can't be converted: {what}") from error
+            how = _convert if in_process else _convert_in_child
+            return how(model, shape, quantize, calibration)
+        except Exception as error:  # the converter raises many kinds, plain Exception among them
+            message = " ".join(str(error).split())[:300] or type(error).__name__
+            raise FacemaskError(f"{path}: the model can't be converted: {message}") from error
 
 
-def _converted(
-    model: Any, model_metadata: ModelMetadata, quantize: Quantization, inputs: list[np.ndarray]
+def _convert(
+    model: Any, shape: Shape, quantize: Quantization, calibration: Sequence[np.ndarray]
 ) -> bytes:
     import tensorflow as tf
 
     # from_keras_model would save the model to disk first, and print its list of variables.
     forward = tf.function(
         lambda batch: model(batch, training=False),
-        input_signature=[tf.TensorSpec((None, *model_metadata.input_size, 3), tf.float32)],
+        input_signature=[tf.TensorSpec(shape, tf.float32)],
     ).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([forward])
     if quantize == "none":
@@ -94,7 +99,7 @@ def _converted(
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
-    converter.representative_dataset = lambda: ([one] for one in inputs)
+    converter.representative_dataset = lambda: ([image[None]] for image in calibration)
     # The debugger is TensorFlow's way to leave operations out.
     return tf.lite.experimental.QuantizationDebugger(
         converter=converter,
@@ -103,9 +108,49 @@ def _converted(
     ).get_nondebug_quantized_model()
 
 
+def _convert_in_child(
+    model: Any, shape: Shape, quantize: Quantization, calibration: Sequence[np.ndarray]
+) -> bytes:
+    """The same, by a process whose Keras runs on TensorFlow."""
+    keras = load_keras()
+    with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
+        source, inputs, output = (
+            Path(folder, name) for name in ("model.keras", "calibration.npy", "model.tflite")
+        )
+        keras.Model(model.inputs, model.outputs).save(source)  # without the optimizer
+        if calibration:
+            np.save(inputs, np.stack(calibration))
+        arguments = [source, json.dumps(shape), quantize, inputs, output]
+        child = subprocess.run(
+            [sys.executable, "-m", "facemask.train.export", *arguments],
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "tensorflow",
+                "CUDA_VISIBLE_DEVICES": "",  # this process may hold all memory of the GPU
+                "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+            },
+            capture_output=True,
+            text=True,
+        )
+        if child.returncode:
+            lines = child.stderr.strip().splitlines() or [f"status {child.returncode}"]
+            raise RuntimeError(lines[-1])
+        return output.read_bytes()
+
+
+def _main() -> None:
+    """Convert in the child: arguments as _convert_in_child passes them."""
+    source, shape, quantize, inputs, output = sys.argv[1:]
+    with _silenced():
+        model = load_keras().models.load_model(source, compile=False)
+        calibration = np.load(inputs) if quantize == "int8" else ()
+        content = _convert(model, tuple(json.loads(shape)), quantize, calibration)
+    Path(output).write_bytes(content)
+
+
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep the converter from printing its steps; warnings of its own future among them."""
+    """Keep the converter from printing its steps and warnings."""
     with (
         held_back_stderr(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -113,3 +158,7 @@ def _silenced() -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+if __name__ == "__main__":
+    _main()

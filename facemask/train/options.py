@@ -26,7 +26,7 @@ BATCH_SIZE = 32  # as in the tutorial
 LEARNING_RATE = 1e-4  # of the head, as in the tutorial
 FINE_TUNE_RATE = 2e-4  # of the whole network; falls to zero along a cosine
 TEST_SIZE = 0.2  # as in the tutorial
-# The margin around face boxes. It was chosen with benchmarks/choose_margin.py.
+# The margin around face boxes. benchmarks/choose_margin.py compares margins.
 MARGIN = 0.1
 # Pixels a side of the square that faces are stretched to. The tutorial's 224 takes 2.4 times as
 # long and was not more accurate on photographs of other collections: most faces are smaller.

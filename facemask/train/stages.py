@@ -22,10 +22,8 @@ from facemask.train.export import export_tflite
 from facemask.train.feature_cache import cached_head
 from facemask.train.model import save_model, unfreeze
 
-# Augmented views of each image from which the head's features are computed, besides the image
-# itself. More views take more time and were not more accurate.
+# Augmented views of each training image whose features are cached, besides those of the image.
 VIEWS = 3
-
 # Training images from which int8 quantization takes the ranges of its numbers.
 CALIBRATION_IMAGES = 200
 
@@ -212,12 +210,10 @@ class Training:
         """Train the whole network. Its last weights are kept; if interrupted, the best."""
         unfreeze(self.model)
         self.network, self.validation, self.test = self._on_images()
-        # Without a cache the head has seen the views of its own seed in each epoch.
+        # Without cached features the head has seen the views of its own seed.
         seed = self._seed + (0 if self._feature_cache else VIEWS + 1)
-        head_epochs, head_loss = (
-            len(self.history["loss"]),
-            self.history["val_loss"][self.best_epoch],
-        )
+        head_epochs = len(self.history["loss"])
+        head_loss = self.history["val_loss"][self.best_epoch]
         history = self._train(
             self.model,
             self._augmented(seed=seed, shard=self._shard),

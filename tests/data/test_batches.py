@@ -147,7 +147,7 @@ def test_a_cached_image_no_longer_needs_its_file(images: LabelledImages, tmp_pat
     assert np.array_equal(ImageCache(tmp_path / "cache").read(images, 0), decoded)
     with pytest.raises(FacemaskError, match="no such image"):
         read_uncached(images, 0)
-    with pytest.raises(FacemaskError, match=r"no such image.* \(it was readable before\)"):
+    with pytest.raises(FacemaskError, match=r"no such image.* \(it could be read before\)"):
         batches(images, ALL, (8, 8), 30)[0]
 
 

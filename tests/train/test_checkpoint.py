@@ -11,8 +11,8 @@ RUN = {"data": "abc", "--epochs": "20"}
 
 
 def state(value: float, numbers: int = 4) -> State:
-    curves = {"loss": [value], "val_loss": [value]}
-    return State(curves, [np.full(numbers, value), np.array(3)], [np.full(numbers, -value)])
+    history = {"loss": [value], "val_loss": [value]}
+    return State(history, [np.full(numbers, value), np.array(3)], [np.full(numbers, -value)])
 
 
 def test_what_is_saved_is_there_again(tmp_path: Path) -> None:
@@ -22,17 +22,17 @@ def test_what_is_saved_is_there_again(tmp_path: Path) -> None:
     assert checkpoint.stage == ""
     checkpoint.save("head", state(1.0))
     checkpoint.save("fine-tuning", state(2.0))
-    assert [one.name for one in tmp_path.iterdir()] == ["x.npz"]
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npz"]
 
     again = Checkpoint(path, RUN)
     assert again.resume()
     assert again.stage == "fine-tuning"
     assert again.stages["head"] == {"loss": [1.0], "val_loss": [1.0]}
     assert again.state("head") is None
-    found = again.state("fine-tuning")
-    assert found is not None
-    assert [one.tolist() for one in found.variables] == [[2.0] * 4, 3]
-    assert [one.tolist() for one in found.best_weights] == [[-2.0] * 4]
+    restored = again.state("fine-tuning")
+    assert restored is not None
+    assert [array.tolist() for array in restored.variables] == [[2.0] * 4, 3]
+    assert [array.tolist() for array in restored.best_weights] == [[-2.0] * 4]
     again.remove()
     assert not path.exists()
 
@@ -55,7 +55,7 @@ def test_what_is_no_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> No
     assert "\n" not in str(problem.value)
 
 
-def test_one_that_was_cut_is_one_line(tmp_path: Path) -> None:
+def test_a_truncated_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     Checkpoint(path, RUN).save("head", state(1.0, 1000))
     path.write_bytes(path.read_bytes()[:3000])
@@ -75,19 +75,33 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
             checkpoint.save("head", state(2.0, 1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [one.name for one in tmp_path.iterdir()] == ["x.npz"]
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npz"]
     again = Checkpoint(path, RUN)
     assert again.resume()
     assert again.stages["head"] == {"loss": [1.0], "val_loss": [1.0]}
 
 
-def test_a_worker_who_follows_writes_nothing(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "x.npz", RUN, writes=False)
-    checkpoint.save("head", state(1.0))
-    assert checkpoint.stage == "head"
-    assert not list(tmp_path.iterdir())
-    told = Checkpoint(tmp_path / "x.npz", RUN, writes=False)
-    told.stages = checkpoint.stages
-    found = told.state("head")
-    assert found is not None
-    assert (found.curves["loss"], found.variables, found.best_weights) == ([1.0], [], [])
+def test_only_the_first_process_has_the_file(tmp_path: Path) -> None:
+    Checkpoint(tmp_path / "0.npz", RUN).save("head", state(1.0))
+    sent: list[bytes] = []
+
+    def send(content: bytes) -> bytes:
+        sent.append(content)
+        return content
+
+    assert Checkpoint(tmp_path / "0.npz", RUN).resume(send)
+    other = Checkpoint(tmp_path / "1.npz", RUN, writes=False)
+    assert other.resume(lambda content: content or sent[0])
+    restored = other.state("head")
+    assert restored is not None
+    assert restored.variables[0].tolist() == [1.0] * 4
+    other.save("head", state(2.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["0.npz"]
+
+
+def test_settings_of_older_files_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    Checkpoint(path, {"--classic": "False", "--epochs": "20"}).save("head", state(1.0))
+    assert Checkpoint(path, {"--classic": False, "--epochs": 20}).resume()
+    with pytest.raises(FacemaskError, match="--classic False there, True here"):
+        Checkpoint(path, {"--classic": True, "--epochs": 20}).resume()

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,35 @@ def test_ctrl_c_saves_the_best_model(drawn: Path, tmp_path: Path) -> None:
         "plot.png",
     ]
     assert metadata.read(tmp_path / "mask_detector.keras") is not None
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
+def test_in_several_processes_only_the_first_one_writes(drawn: Path, tmp_path: Path) -> None:
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+    for server in servers:
+        server.close()
+    options = ["--no-crop-faces", "--split", "random", "--epochs", "1", "--fine-tune-epochs", "1"]
+    command = [*small_command(drawn, *options), "--report", "r.json", "--cluster", *addresses]
+    processes = []
+    for index in range(2):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, str(SMALL_TRAIN), *command, "--worker", str(index)],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={
+                **os.environ, "PYTHONPATH": str(PROJECT), "KERAS_BACKEND": "jax",
+                "KERAS_HOME": str(tmp_path),
+            },
+        )  # fmt: skip
+        processes.append(process)
+    outputs = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert not list((tmp_path / "1").iterdir())
+    assert json.loads((tmp_path / "0" / "r.json").read_text())["epochs"] == 2
+    assert (tmp_path / "0" / "mask_detector.tflite").exists()
+    assert "computing features" not in outputs[0][0]  # they share batches of images
 
 
 def test_a_dry_run_trains_one_batch_and_writes_nothing(
