@@ -1,0 +1,131 @@
+"""The card of a trained face detector: where it comes from, and how good it is; and its curves."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from facemask.detect.builtin import BuiltinFaceDetector
+from facemask.evaluate.detection import (
+    AP_CONFIDENCE,
+    IOU_THRESHOLD,
+    WIDE_FACE_PX,
+    ImageBoxes,
+    average_precision,
+    match_boxes,
+)
+from facemask.evaluate.metrics import Ratio
+from facemask.files import replacing
+from facemask.train.checkpoint import History
+from facemask.train_face_detector.loading import Images
+from facemask.train_face_detector.samples import AnnotatedImage
+from facemask.train_face_detector.validation import F1_TOLERANCE, detect_images
+
+CONFIDENCE = 0.5  # the default of the scripts
+
+
+def test_table(path: Path, images: Sequence[AnnotatedImage]) -> str:
+    """A Markdown table of what a detector finds in the test images.
+
+    path: the written `.tflite`.
+    """
+    detector = BuiltinFaceDetector.load(path)
+
+    def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        faces = detector.detect(image, AP_CONFIDENCE)
+        boxes = np.array([(face.x1, face.y1, face.x2, face.y2) for face in faces], np.float32)
+        return boxes.reshape(-1, 4), np.array([face.confidence for face in faces])
+
+    lines = [
+        f"| scenes | photographs | faces | found | of {WIDE_FACE_PX} pixels or more | precision"
+        " | mAP@.5 | mAP@[.5:.95] |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for source in sorted({image.source for image in images}):
+        members = [image for image in images if image.source == source]
+        lines.append(_row(source, detect_images(detect, members)))
+    return "\n".join(lines)
+
+
+def _row(source: str, images: Sequence[ImageBoxes]) -> str:
+    detections, detected, wide, detected_wide = 0, 0, 0, 0
+    for image in images:
+        shown = image.scores > CONFIDENCE
+        matches = match_boxes(image.faces, image.boxes[shown], image.scores[shown])
+        widths = image.faces[:, 2] - image.faces[:, 0]
+        matched = [face for face in matches if face is not None]
+        detections, detected = detections + len(matches), detected + len(matched)
+        wide += int((widths >= WIDE_FACE_PX).sum())
+        detected_wide += int((widths[matched] >= WIDE_FACE_PX).sum())
+    faces = sum(len(image.faces) for image in images)
+    precision = average_precision(images)
+    ratios = Ratio(detected, faces), Ratio(detected_wide, wide), Ratio(detected, detections)
+    values = [*(ratio.fraction for ratio in ratios), precision.ap50, precision.ap]
+    cells = ["-" if value is None else f"{value:.3f}" for value in values]
+    return f"| {source} | {len(images)} | {faces} | {' | '.join(cells)} |"
+
+
+def card_text(
+    name: str,
+    command: str,
+    settings: Mapping[str, object],
+    versions: Mapping[str, str],
+    images: Images,
+    table: str,
+    calibration: tuple[float, float],
+) -> str:
+    """The card in Markdown.
+
+    name: of the detector's file; command, settings, versions: what it was made by; table: see
+    test_table; calibration: the scale and the offset of the logit.
+    """
+    scale, offset = calibration
+    scenes = [image for image in images["train"] if not image.portrait]
+    portraits = [image for image in images["train"] if image.portrait]
+    return f"""# The built-in face detector: {name}
+
+Made by
+
+    {command}
+
+with the settings `{json.dumps(settings)}` and the versions `{json.dumps(versions)}`.
+
+- Trained on {len(scenes)} scenes and video frames with {_faces(scenes)} faces: annotated ones in
+  scenes, pseudo-labels of YuNet in frames. Faces that only YuNet finds in a scene are ignored.
+- Trained on {len(portraits)} portraits with {_faces(portraits)} faces: pseudo-labels of YuNet,
+  brought to the shape of the annotated boxes. Some have a mask drawn onto the face.
+- Calibrated on {len(images["validation"])} other scenes: the logit times {scale:.2f} plus
+  {offset:.2f}. On these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its
+  greatest.
+
+The photographs of the following figures were used for neither. A box counts as found from an IoU
+of {IOU_THRESHOLD:g} on and above a confidence of {CONFIDENCE:g}. The average precision (mAP) is
+that of COCO, of all boxes above a confidence of {AP_CONFIDENCE:g}.
+
+{table}
+
+How the detector of this project came about: [docs/face_detector.md](../docs/face_detector.md).
+"""
+
+
+def _faces(images: Sequence[AnnotatedImage]) -> int:
+    return sum(len(image.faces) for image in images)
+
+
+def plot_history(path: Path, history: History) -> None:
+    """Draw the loss, and beside it the average precision; the suffix decides the format."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(range(1, len(history["loss"]) + 1), history["loss"])
+    left.set(xlabel="Epoch", title="Training loss")
+    for name, label in (("ap50", "mAP@.5"), ("ap", "mAP@[.5:.95]")):
+        right.plot(history["epoch"], history[name], marker=".", label=label)
+    right.set(xlabel="Epoch", title="Average precision on validation, EMA weights")
+    right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
