@@ -63,17 +63,14 @@ class LiteRTModel:
         Raises FacemaskError without LiteRT, and for a file that it can't use.
         """
         try:
-            load_interpreter()
+            return cls.from_bytes(path, path.read_bytes(), threads)
         except ImportError as error:
             raise FacemaskError(
                 f"{path}: a .tflite model needs LiteRT, which can't be imported ({error});"
                 " `pip install ai-edge-litert`, or give the .keras model"
             ) from error
-        try:
-            content = path.read_bytes()
         except OSError as error:
             raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
-        return cls.from_bytes(path, content, threads)
 
     @classmethod
     def from_bytes(cls, path: Path, content: bytes, threads: int | None = None) -> "LiteRTModel":
@@ -82,11 +79,9 @@ class LiteRTModel:
         Raises ImportError without LiteRT, FacemaskError for a model that it can't use.
         """
         interpreter_class = load_interpreter()
+        threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
         try:
-            interpreter = interpreter_class(
-                model_content=content,
-                num_threads=threads or min(MAX_THREADS, os.cpu_count() or 1),
-            )
+            interpreter = interpreter_class(model_content=content, num_threads=threads)
         except (ValueError, RuntimeError) as error:
             raise _refusal(path, error) from error
         return cls(path, interpreter)

@@ -30,11 +30,11 @@ MEAN_BGR = (104.0, 177.0, 123.0)
 class Network(Protocol):
     """A runtime for the SSD."""
 
-    def rows(self, image: np.ndarray, confidence: float) -> np.ndarray:
-        """The boxes above a confidence: (N, 7) float32, as Caffe's DetectionOutput gives them.
+    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """The boxes above a confidence, (N, 4) float32, and their confidences (N,) float32.
 
-        A row is the image's number, the class (1: face), the confidence, then x1, y1, x2 and y2 as
-        fractions of the image's width and height. image: (H, W, 3) uint8, BGR.
+        A box is x1, y1, x2 and y2 as fractions of the image's width and height. image: (H, W, 3)
+        uint8, BGR.
         """
         ...
 
@@ -45,12 +45,14 @@ class OpenCVNetwork:
     def __init__(self, network: cv2.dnn.Net):
         self._network = network
 
-    def rows(self, image: np.ndarray, confidence: float) -> np.ndarray:
+    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """See Network."""
         self._network.setInput(cv2.dnn.blobFromImage(image, 1.0, INPUT_SIZE, MEAN_BGR))
         rows = self._network.forward()[0, 0]
-        # Without any box, OpenCV gives one row of zeros.
-        return rows[(rows[:, 1] == 1) & (rows[:, 2] > confidence)]
+        # A row: the image's number, the class (1: face), the confidence, the corners. Without any
+        # box, OpenCV gives one row of zeros.
+        rows = rows[(rows[:, 1] == 1) & (rows[:, 2] > confidence)]
+        return rows[:, 3:], rows[:, 2]
 
 
 class LiteRTNetwork:
@@ -65,7 +67,7 @@ class LiteRTNetwork:
         self._model = LiteRTModel.from_bytes(weights, ssd.content, threads)
         self._model.prepare(ssd.size)
 
-    def rows(self, image: np.ndarray, confidence: float) -> np.ndarray:
+    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """See Network."""
         ssd = self._ssd
         resized = cv2.resize(image, ssd.size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -78,11 +80,7 @@ class LiteRTNetwork:
         above = above[np.argsort(-scores[above], kind="stable")][: ssd.top_k]
         boxes = decode_boxes(predictions[above, :4] * ssd.variances, ssd.anchors[above])
         kept = nms(boxes, ssd.nms_threshold)[: ssd.keep_top_k]
-        rows = np.empty((len(kept), 7), np.float32)
-        rows[:, :2] = 0, 1
-        rows[:, 2] = scores[above[kept]]
-        rows[:, 3:] = boxes[kept]
-        return rows
+        return boxes[kept], scores[above[kept]]
 
 
 def decode_boxes(offsets: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -144,9 +142,9 @@ class SSDFaceDetector:
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
         """See types.Detector. The network itself gives no box below a confidence of 0.01."""
         height, width = image.shape[:2]
-        rows = self._network.rows(image, confidence)
-        boxes = rows[:, 3:7] * (width, height, width, height)
-        faces = [box for box in face_boxes(boxes, rows[:, 2], width, height) if box.area]
+        boxes, confidences = self._network.boxes(image, confidence)
+        boxes = boxes * (width, height, width, height)
+        faces = [box for box in face_boxes(boxes, confidences, width, height) if box.area]
         return sorted(faces, key=lambda box: box.confidence, reverse=True)
 
 

@@ -153,10 +153,12 @@ def _translate(
 ) -> tuple[_Node, _Node, np.ndarray, np.ndarray]:
     """The input, the output (N, VALUES), the N anchors, and the four variances of the offsets."""
 
-    def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
-        """The layer's weights in these shapes."""
+    def weights() -> list[np.ndarray]:
+        """The weights of the layer `name`: kernels (O, I, H, W), all others (C,)."""
         blobs = network.getLayer(name).blobs
-        return [blob.reshape(shape) for blob, shape in zip(blobs, shapes, strict=True)]
+        if not blobs:
+            raise ValueError(f"layer {name} has no weights")
+        return [blob if blob.ndim == 4 else blob.ravel() for blob in blobs]
 
     _, channels, height, width = _first(description, "input_shape")["dim"]
     data = _Node("", (height, width, channels))
@@ -168,19 +170,15 @@ def _translate(
         x = bottoms[0]
         match _first(layer, "type"):
             case "Convolution":
-                param = _first(layer, "convolution_param")
-                count, side = _first(param, "num_output"), _first(param, "kernel_size")
-                shapes: list[tuple[int, ...]] = [(count, x.shape[2], side, side)]
-                if _first(param, "bias_term", True):
-                    shapes.append((count,))
-                kernels, bias = [*arrays(*shapes), np.zeros(count, np.float32)][:2]
-                values[top] = _convolution(x, kernels, bias, param)
+                kernels, *bias = weights()
+                bias = bias[0] if bias else np.zeros(len(kernels), np.float32)
+                values[top] = _convolution(x, kernels, bias, _first(layer, "convolution_param"))
             case "BatchNorm":
-                mean, variance, count = arrays(x.shape[2:], x.shape[2:], (1,))
+                mean, variance, count = weights()
                 scale = 1 / np.sqrt(variance / count + BATCH_NORM_EPSILON)
                 values[top] = _scale(x, scale, -mean / count * scale)
             case "Scale":
-                values[top] = _scale(x, *arrays(x.shape[2:], x.shape[2:]))
+                values[top] = _scale(x, *weights())
             case "ReLU":
                 x.options["fusedActivationFunction"] = _RELU
                 values[top] = x
@@ -189,7 +187,7 @@ def _translate(
             case "Eltwise":
                 values[top] = _Node("ADD", x.shape, bottoms)
             case "Normalize":
-                values[top] = _Node("L2_NORMALIZATION", x.shape, [x], scale=arrays(x.shape[2:])[0])
+                values[top] = _Node("L2_NORMALIZATION", x.shape, [x], scale=weights()[0])
             case "PriorBox":
                 param = _first(layer, "prior_box_param")
                 anchors.append(prior_boxes(param, x.shape, data.shape))
