@@ -93,7 +93,6 @@ def batches(
     Raises FacemaskError when an image can no longer be read.
     """
     keras = load_keras()
-    shuffles = augmentation != "none"
     first, step = shard
 
     class Batches(keras.utils.PyDataset):
@@ -101,14 +100,7 @@ def batches(
 
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
-            self._epoch = 0
-            self._order = self._shuffled()
-
-        def _shuffled(self) -> np.ndarray:
-            order = np.arange(len(indices))
-            if shuffles:
-                np.random.default_rng([seed, self._epoch]).shuffle(order)
-            return order
+            self.start_at(0)
 
         def __len__(self) -> int:
             return -(-len(indices) // batch_size)
@@ -116,7 +108,9 @@ def batches(
         def start_at(self, epoch: int) -> None:
             """Continue with the batches of this epoch, counted from 0."""
             self._epoch = epoch
-            self._order = self._shuffled()
+            self._order = np.arange(len(indices))
+            if augmentation != "none":
+                np.random.default_rng([seed, epoch]).shuffle(self._order)
 
         def on_epoch_end(self) -> None:
             self.start_at(self._epoch + 1)
