@@ -360,13 +360,11 @@ def trained_model_stub(tmp_path: Path) -> Path:
 
 
 @pytest.mark.assets
-def test_the_examples_with_the_real_networks(
-    run_script, assets: Path, trained_model: Path, tmp_path: Path
-) -> None:
+def test_the_examples_with_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
     process = run_script(
         "detect_mask_image.py", "--image", "examples", "--output", tmp_path / "out",
         "--json", tmp_path / "faces.json", "--no-display",
-        "--face", assets / "face_detector", "--model", trained_model,
+        "--face", assets / "face_detector",
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
@@ -431,13 +429,11 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
 
 
 @pytest.mark.assets
-def test_ctrl_c_ends_a_real_run_at_once_and_keeps_its_records(
-    assets: Path, trained_model: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_a_real_run_at_once_and_keeps_its_records(assets: Path, tmp_path: Path) -> None:
     running = subprocess.Popen(
         [
             sys.executable, PROJECT / "detect_mask_image.py", "--image", assets / "dataset",
-            "--face", assets / "face_detector", "--model", trained_model,
+            "--face", assets / "face_detector",
             "--json", tmp_path / "faces.json", "--no-display",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_ctrl_c,
