@@ -193,6 +193,7 @@ def initialize(
     KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
     KERAS_DISTRIBUTION_PROCESS_ID. Without these, too, there is this process alone, which uses all
     GPUs of its machine where KERAS_BACKEND is jax.
+    Where KERAS_BACKEND is not set, and there are others, it becomes jax.
     Raises FacemaskError when the backend is not JAX, when JAX is not installed, for addresses of
     another form or in use, and when not all processes have come after timeout_s seconds.
     """
@@ -207,7 +208,7 @@ def initialize(
     if len(addresses) > 1:
         check_addresses(addresses, index)
     host, port = parse_address(addresses[0])
-    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "jax":
+    if (backend := os.environ.setdefault("KERAS_BACKEND", "jax")) != "jax":
         raise FacemaskError(
             f"KERAS_BACKEND: expected jax for training in several processes, found {backend}"
         )
