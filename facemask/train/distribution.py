@@ -130,9 +130,7 @@ class Processes:
         keras = load_keras()
         values = self.broadcast_arrays([np.asarray(variable) for variable in model.variables])
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
-            keras.utils.set_random_seed(
-                0
-            )  # JAX wants the copies' first weights to be the same, too
+            keras.utils.set_random_seed(0)  # JAX refuses initial weights that differ
             copy = keras.models.clone_model(model)
             for variable, value in zip(copy.variables, values, strict=True):
                 variable.assign(value)
