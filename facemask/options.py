@@ -3,39 +3,11 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from facemask.console import error
-from facemask.errors import FacemaskError
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, or of [HOST]:PORT for IPv6. Raises FacemaskError otherwise."""
-    host, colon, port = text.rpartition(":")
-    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    valid = name and not any(char.isspace() or char in "[]/" for char in name)
-    valid = valid and (":" in name) == (name != host)  # brackets around IPv6, and only there
-    if not (colon and valid and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise FacemaskError(f"{text}: expected HOST:PORT, with a port from 1 to 65535")
-    return name, int(port)
-
-
-def check_addresses(addresses: Sequence[str], index: int) -> None:
-    """Raise FacemaskError unless each address is HOST:PORT, none comes twice, and index is of one.
-
-    index: of this worker among them, from 0.
-    """
-    for address in addresses:
-        parse_address(address)
-    if twice := [address for address in addresses if addresses.count(address) > 1]:
-        raise FacemaskError(f"{twice[0]}: expected an address for each worker, found it twice")
-    if not 0 <= index < len(addresses):
-        raise FacemaskError(
-            f"worker {index}: expected a number from 0 to {len(addresses) - 1}, as there are"
-            f" {len(addresses)} addresses"
-        )
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from facemask.addresses import parse_address
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
 from facemask.options import (
@@ -12,7 +13,6 @@ from facemask.options import (
     add_detection_arguments,
     file_with_suffix,
     number_above,
-    parse_address,
     whole_number,
 )
 
