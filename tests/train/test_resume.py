@@ -164,7 +164,7 @@ def test_in_several_processes_only_the_first_one_writes(drawn: Path, tmp_path: P
             },
         )  # fmt: skip
         processes.append(process)
-    outputs = [process.communicate(timeout=200) for process in processes]
+    outputs = [process.communicate(timeout=280) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert not list((tmp_path / "1").iterdir())
     assert json.loads((tmp_path / "0" / "r.json").read_text())["epochs"] == 1
