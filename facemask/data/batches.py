@@ -127,9 +127,8 @@ def batches(
                     raise FacemaskError(f"{error} (it could be read before)") from error
                 inputs[row] = _load(images, index, image, size, margin, augmentation, rng)
             labels = images.labels[indices[positions]]
-            if weights is None:
-                return inputs, labels
-            return inputs, labels, weights[positions].astype(np.float32)
+            own = () if weights is None else (weights[positions].astype(np.float32),)
+            return inputs, labels, *own
 
     return Batches()
 
