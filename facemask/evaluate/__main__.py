@@ -4,18 +4,18 @@ python -m facemask.evaluate --model mask_detector.keras --dataset photos --scene
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from facemask.console import error, info, run, warn
 from facemask.errors import FacemaskError
 from facemask.evaluate.options import FACE_FOLDER, MAX_PROBLEMS, parse_arguments
-from facemask.files import check_writable, find, replacing
+from facemask.files import check_writable, file_digest, find, replacing
 
 if TYPE_CHECKING:
     from facemask.detect.types import Detector
-    from facemask.evaluate.runner import SetResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,63 +25,91 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from facemask.data.splits import split_path
     from facemask.detect.classifier import MaskClassifier, check_model_file
-    from facemask.evaluate import plots, report, runner, tables
     from facemask.evaluate.image_sets import read_trained_on
+    from facemask.evaluate.metrics import rounded
+    from facemask.evaluate.plots import unique, write_pictures
+    from facemask.evaluate.runner import Evaluation
+    from facemask.evaluate.tables import tables
 
     files = [find(text) for text in args.model]
     for file in files:
         check_model_file(file)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
-    names = report.unique([file.name for file in files])
+    names = unique([file.name for file in files])
     trained_on = {} if args.include_seen else read_trained_on(names, files)
-    for name, record in zip(names, map(split_path, files), strict=True):
+    for name, split in zip(names, map(split_path, files), strict=True):
         if name not in trained_on and not args.include_seen:
-            info(f"{name}: no {record.name} beside it, so that it may know some of the images")
+            info(f"{name}: no {split.name} beside it, so that it may know some of the images")
     detectors = load_detectors(args.face, args.detector)
     info("loading face mask detector model...")
     models = {name: MaskClassifier.load(file) for name, file in zip(names, files, strict=True)}
-    known = runner.common_classes(models)
+    progress = partial(tqdm, disable=None, unit=" images")
+    evaluation = Evaluation(models, detectors, args.confidence, args.min_face, trained_on, progress)
+    class_names = evaluation.class_names
+    jobs = [(evaluation.class_folders, find(text)) for text in args.dataset]
+    jobs += [(evaluation.scenes, find(text)) for text in args.scenes]
+    sets, failed = measure(jobs)
+    if not sets:
+        return 1
 
-    common = {
-        "models": models,
-        "detectors": detectors,
-        "confidence": args.confidence,
-        "trained_on": trained_on,
-        "progress": partial(tqdm, disable=None, unit=" images"),
+    text = tables(sets, class_names, args.confidence)
+    print(f"\n{text}", flush=True)
+    with replacing(table) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    mistakes = None if args.no_pictures else evaluation.mistakes
+    pictures = write_pictures(args.output, sets, mistakes)
+    record = {
+        "settings": {
+            "confidence": args.confidence,
+            "min_face": args.min_face,
+            "include_seen": args.include_seen,
+            "detectors": list(detectors),
+        },
+        "models": [
+            {
+                "name": name,
+                "sha256": file_digest(file),
+                "class_names": list(models[name].class_names),
+                "margin": models[name].margin,
+                "split_known": split_path(file).is_file(),
+            }
+            for name, file in zip(names, files, strict=True)
+        ],
+        "sets": rounded(sets),
+        "failed": failed,
+        "pictures": pictures,
     }
-    measures = [runner.evaluate_folders] * len(args.dataset)
-    measures += [partial(runner.evaluate_scenes, min_face=args.min_face)] * len(args.scenes)
-    folders = [find(text) for text in (*args.dataset, *args.scenes)]
-    set_names = report.unique([folder.resolve().name for folder in folders])
-    results: list[SetResult] = []
+    with replacing(data) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    info(f"wrote {table}, {data.name} and {len(pictures)} pictures beside them")
+    return 1 if failed else 0
+
+
+def measure(
+    jobs: Sequence[tuple[Callable[[Path, str], dict[str, Any]], Path]],
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The records of sets, and by name the errors of those that can't be measured.
+
+    jobs: for each set what measures it, and its folder.
+    """
+    from facemask.evaluate.plots import unique
+
+    sets: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
-    for name, folder, measure in zip(set_names, folders, measures, strict=True):
+    names = unique([folder.resolve().name for _, folder in jobs])
+    for name, (measure_folder, folder) in zip(names, jobs, strict=True):
         info(f"evaluating {folder}...")
         try:
-            results.append(measure(folder, name, **common))
+            sets.append(measure_folder(folder, name))
         except FacemaskError as problem:
             error(str(problem))
             # No path of this machine goes into the file; a relative path is as the user gave it.
             text = str(problem)
             failed[name] = text.replace(str(folder), name) if folder.is_absolute() else text
-            continue
-        report_skipped(results[-1])
-    if not results:
-        return 1
-
-    text = tables.tables(results, known, args.confidence)
-    print(f"\n{text}", flush=True)
-    with replacing(table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    pictures = plots.write_pictures(args.output, results, sheets=not args.no_pictures)
-    settings = {name: getattr(args, name) for name in ("confidence", "min_face", "include_seen")}
-    settings["detectors"] = list(detectors)
-    record = report.report(settings, models, files, results, failed, pictures)
-    with replacing(data) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    info(f"wrote {table}, {data.name} and {len(pictures)} pictures beside them")
-    return 1 if failed else 0
+        else:
+            report_skipped(sets[-1])
+    return sets, failed
 
 
 def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str, Detector]":
@@ -100,23 +128,23 @@ def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str
     return {name: registry.load_detector(name, weights, bulk=True) for name in names}
 
 
-def report_skipped(result: "SetResult") -> None:
-    """Say how many images were left out, and what was skipped."""
-    ratio = result.left_out_of
+def report_skipped(record: Mapping[str, Any]) -> None:
+    """Say how many images of a set were left out, and what was skipped."""
+    name, problems, ratio = record["name"], record["problems"], record["left_out_of"]
     if ratio.count:
         by_model = " or ".join(
             model if count == ratio.count else f"{model} ({count})"
-            for model, count in result.left_out.items()
+            for model, count in record["left_out"].items()
         )
         info(
-            f"{result.name}: left out {ratio.count} of {ratio.total} images that {by_model} was"
+            f"{name}: left out {ratio.count} of {ratio.total} images that {by_model} was"
             " trained on; --include-seen keeps them"
         )
-    for problem in result.problems[:MAX_PROBLEMS]:
+    for problem in problems[:MAX_PROBLEMS]:
         warn(problem)
-    more = len(result.problems) - MAX_PROBLEMS
-    if more > 0:
-        warn(f"{result.name}: {more} more such lines are in evaluation.json")
+    if len(problems) > MAX_PROBLEMS:
+        more = len(problems) - MAX_PROBLEMS
+        warn(f"{name}: {more} more such lines are in evaluation.json")
 
 
 if __name__ == "__main__":

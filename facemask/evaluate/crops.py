@@ -1,21 +1,15 @@
 """Classify many crops by several models, in batches; their figures and the worst mistakes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations, compress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from facemask.detect.types import Classifier
 from facemask.evaluate.mask_colour import mask_colour
-from facemask.evaluate.metrics import (
-    Agreement,
-    Classification,
-    Ratio,
-    Ratios,
-    agreement,
-    classification,
-)
+from facemask.evaluate.metrics import agreement, classification
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, resize
 
@@ -32,189 +26,133 @@ MASKED = "with_mask"
 Models = Mapping[str, Classifier]  # by name, in the order of the tables
 
 
-@dataclass(frozen=True)
+@dataclass
 class Crop:
-    """A part of an image to classify."""
+    """A part of an image, without its pixels, and what the models predict for it."""
 
-    image: np.ndarray  # (H, W, 3) uint8, BGR
-    box: FaceBox | None  # the face, to which each model's margin is added; None: the whole image
     truth: str | None  # its class; None for one that is not known
     name: str  # for people
-    on_sheet: bool = True  # whether a mistake is kept to be looked at
+    counts: bool  # in the figures of a CropSet and its mistakes; others have uses of their own
+    width: int  # without any margin, pixels
+    colour: str | None  # of the mask; None for crops of other classes
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # by model, (C,) float32
+    predicted: dict[str, str] = field(default_factory=dict)  # by model, the most probable class
 
 
-@dataclass(frozen=True)
-class Misclassification:
-    """A crop for which a model predicts a wrong class, as a thumbnail."""
-
-    truth: str
-    predicted: str
-    probability: float  # of the predicted class
-    name: str
-    image: np.ndarray  # (H, W, 3) uint8, BGR
+# Misclassified crops and their images, (H, W, 3) uint8, BGR; the most confident first.
+Mistakes = list[tuple[Crop, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What models predict for N crops."""
-
-    truth: tuple[str | None, ...]
-    probabilities: dict[str, np.ndarray]  # by model, (N, C) float32
-    mistakes: dict[str, list[Misclassification]]  # by model, the most confident first
-    widths: tuple[int, ...]  # of the crops without any margin, pixels
-    colours: tuple[str | None, ...]  # of the masks; None for crops of other classes
-
-    def select(self, chosen: Sequence[bool]) -> "Predictions":
-        """The predictions for some of the crops; the mistakes stay those of all."""
-        return Predictions(
-            truth=tuple(compress(self.truth, chosen)),
-            probabilities={
-                name: rows[np.array(chosen, dtype=bool)]
-                for name, rows in self.probabilities.items()
-            },
-            mistakes=self.mistakes,
-            widths=tuple(compress(self.widths, chosen)),
-            colours=tuple(compress(self.colours, chosen)),
-        )
-
-
-@dataclass(frozen=True)
-class CropSet:
-    """The figures of several models on the same crops: a row of the tables for each model."""
-
-    name: str  # which crops
-    crops: int
-    figures: dict[str, Classification]  # by model, of the crops whose class is known; or empty
-    agreements: dict[str, Agreement]  # by "model and model", where their classes are the same
-    note: str = ""
-    mistakes: dict[str, list[Misclassification]] = field(default_factory=dict)  # by model
-
-
-class CropCollector:
-    """Takes crops one at a time, has all models classify them in batches, keeps the predictions."""
+class CropClassifier:
+    """Takes crops one at a time, and has all models classify them in batches."""
 
     def __init__(self, models: Models):
+        self.crops: list[Crop] = []  # in the order of add(); finish() completes the last ones
+        self.mistakes: dict[str, Mistakes] = {name: [] for name in models}  # as thumbnails
         self._models = models
-        # Crops of the current batch, by margin: models of the same margin share them.
-        self._batch: dict[float, list[np.ndarray]] = {model.margin: [] for model in models.values()}
+        # The current batch: crops with their pixels by margin, which models of one margin share.
+        self._batch: list[tuple[Crop, dict[float, np.ndarray]]] = []
         self._batch_bytes = 0
-        # Of the current batch: truth and name; a truth of None keeps the crop off the sheets.
-        self._waiting: list[tuple[str | None, str]] = []
-        self._truth: list[str | None] = []
-        self._widths: list[int] = []
-        self._colours: list[str | None] = []
-        self._probabilities: dict[str, list[np.ndarray]] = {
-            name: [np.zeros((0, len(model.class_names)), np.float32)]
-            for name, model in models.items()
+
+    def add(
+        self,
+        image: np.ndarray,
+        box: FaceBox | None,
+        truth: str | None,
+        name: str,
+        counts: bool = True,
+    ) -> None:
+        """Take the face in a box, or a whole image, (H, W, 3) uint8, BGR; the image is not kept.
+
+        Each model's margin is added to the box. The rest: as of Crop.
+        """
+        face = image if box is None else crop_face(image, box)
+        colour = mask_colour(face) if truth == MASKED else None
+        pixels = {
+            # A copy, as a view would keep the whole image.
+            margin: image if box is None else crop_face(image, box, margin).copy()
+            for margin in {model.margin for model in self._models.values()}
         }
-        self._mistakes: dict[str, list[Misclassification]] = {name: [] for name in models}
+        self.crops.append(Crop(truth, name, counts, face.shape[1], colour))
+        self._batch.append((self.crops[-1], pixels))
+        self._batch_bytes += sum(array.nbytes for array in pixels.values())
+        if len(self._batch) >= BATCH_CROPS or self._batch_bytes >= BATCH_BYTES:
+            self.finish()
 
-    def add(self, crop: Crop) -> None:
-        """Take a crop; its image is not kept."""
-        for margin, batch in self._batch.items():
-            pixels = crop.image
-            if crop.box is not None:  # a copy, as a view would keep the whole image
-                pixels = crop_face(crop.image, crop.box, margin).copy()
-            batch.append(pixels)
-            self._batch_bytes += pixels.nbytes
-        face = crop.image if crop.box is None else crop_face(crop.image, crop.box)
-        self._widths.append(face.shape[1])
-        self._colours.append(mask_colour(face) if crop.truth == MASKED else None)
-        self._truth.append(crop.truth)
-        self._waiting.append((crop.truth if crop.on_sheet else None, crop.name))
-        if len(self._waiting) >= BATCH_CROPS or self._batch_bytes >= BATCH_BYTES:
-            self._flush()
-
-    def finish(self) -> Predictions:
-        """Classify the last batch. Returns the predictions in the order of the crops."""
-        if self._waiting:
-            self._flush()
-        return Predictions(
-            truth=tuple(self._truth),
-            probabilities={
-                name: np.concatenate(rows) for name, rows in self._probabilities.items()
-            },
-            mistakes=self._mistakes,
-            widths=tuple(self._widths),
-            colours=tuple(self._colours),
-        )
-
-    def _flush(self) -> None:
+    def finish(self) -> list[Crop]:
+        """Classify the current batch, so that all crops taken so far are complete. Returns them."""
         for name, model in self._models.items():
-            crops = self._batch[model.margin]
-            probabilities = model.predict(crops)
-            self._probabilities[name].append(probabilities)
-            mistakes = [
-                Misclassification(truth, predicted, float(row.max()), text, crop)
-                for (truth, text), row, crop in zip(
-                    self._waiting, probabilities, crops, strict=True
+            images = [pixels[model.margin] for _, pixels in self._batch]
+            rows = model.predict(images) if images else []
+            mistakes = self.mistakes[name]
+            for (crop, _), image, row in zip(self._batch, images, rows, strict=True):
+                predicted = model.class_names[int(row.argmax())]
+                crop.probabilities[name], crop.predicted[name] = row, predicted
+                if crop.counts and crop.truth not in (None, predicted):
+                    mistakes.append((crop, image))
+            mistakes.sort(key=lambda mistake: -mistake[0].probabilities[name].max())
+            mistakes[:] = [(crop, _thumbnail(image)) for crop, image in mistakes[:MAX_MISTAKES]]
+        self._batch, self._batch_bytes = [], 0
+        return self.crops
+
+    def row(self, name: str, note: str = "") -> dict[str, Any]:
+        """The figures of the crops that count, a row of the tables for each model, as plain data.
+
+        `figures`: the Classification of each model, of the crops of known classes; or empty.
+        `agreements`: of each two models that have the same classes, of all crops.
+        """
+        crops = [crop for crop in self.finish() if crop.counts]
+        known = [crop for crop in crops if crop.truth is not None]
+        labels = [crop.truth for crop in known if crop.truth is not None]
+        class_names = {model: each.class_names for model, each in self._models.items()}
+
+        def probabilities(crops: Sequence[Crop], model: str) -> np.ndarray:
+            return np.array([crop.probabilities[model] for crop in crops])
+
+        return {
+            "name": name,
+            "crops": len(crops),
+            "figures": {
+                model: classification(labels, probabilities(known, model), names)
+                for model, names in class_names.items()
+                if known
+            },
+            "agreements": {
+                f"{first} and {second}": agreement(
+                    probabilities(crops, first), probabilities(crops, second)
                 )
-                if truth is not None
-                and truth != (predicted := model.class_names[int(row.argmax())])
-            ]
-            worst = sorted([*self._mistakes[name], *mistakes], key=lambda m: -m.probability)
-            self._mistakes[name] = [_thumbnail(mistake) for mistake in worst[:MAX_MISTAKES]]
-        self._waiting.clear()
-        self._batch_bytes = 0
-        for batch in self._batch.values():
-            batch.clear()
+                for (first, names), (second, others) in combinations(class_names.items(), 2)
+                if crops and names == others
+            },
+            "note": note,
+        }
 
 
-def _thumbnail(mistake: Misclassification) -> Misclassification:
-    height, width = mistake.image.shape[:2]
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
     scale = THUMBNAIL_SIDE / max(height, width)
     if scale >= 1:
-        return mistake
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return replace(mistake, image=resize(mistake.image, size))
+        return image
+    return resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 def accuracy_by_group(
-    groups: Sequence[str | None], order: Sequence[str], predictions: Predictions, models: Models
-) -> Ratios:
-    """How many crops of each group each model classifies correctly; empty groups are left out.
+    crops: Sequence[Crop], group: Callable[[Crop], str | None], order: Sequence[str]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """How many crops each model classifies correctly, by group and model; `right` of a `total`.
 
-    groups: for each crop one of `order`; None leaves the crop out, as an unknown class does.
+    group: the group of a crop, one of `order`, or None. Groups without crops of known classes are
+    left out.
     """
-    correct = {
-        name: np.array(model.class_names)[predictions.probabilities[name].argmax(axis=1)]
-        == np.array(predictions.truth, dtype=object)
-        for name, model in models.items()
-    }
-    has_class = np.array([label is not None for label in predictions.truth], dtype=bool)
-    ratios: Ratios = {}
-    for group in order:
-        members = has_class & (np.array(groups, dtype=object) == group)
-        if members.any():
-            total = int(members.sum())
-            ratios[group] = {
-                name: Ratio(int(correct[name][members].sum()), total) for name in models
+    ratios = {}
+    for name in order:
+        members = [crop for crop in crops if crop.truth is not None and group(crop) == name]
+        if members:
+            ratios[name] = {
+                model: {
+                    "right": sum(crop.predicted[model] == crop.truth for crop in members),
+                    "total": len(members),
+                }
+                for model in members[0].predicted
             }
     return ratios
-
-
-def crop_set(name: str, predictions: Predictions, models: Models, note: str = "") -> CropSet:
-    """The figures of each model, and the agreement of each two that have the same classes.
-
-    Crops whose class is not known count for the agreement alone.
-    """
-    class_names = {model: classifier.class_names for model, classifier in models.items()}
-    probabilities = predictions.probabilities
-    known = [index for index, label in enumerate(predictions.truth) if label is not None]
-    labels = [label for label in predictions.truth if label is not None]
-    return CropSet(
-        name=name,
-        crops=len(predictions.truth),
-        figures={
-            model: classification(labels, rows[known], class_names[model])
-            for model, rows in probabilities.items()
-            if known
-        },
-        agreements={
-            f"{first} and {second}": agreement(probabilities[first], probabilities[second])
-            for first, second in combinations(probabilities, 2)
-            if len(predictions.truth) and class_names[first] == class_names[second]
-        },
-        note=note,
-        mistakes=predictions.mistakes,
-    )

@@ -5,18 +5,19 @@ takes the free annotated face that it overlaps most, from IOU_THRESHOLD on.
 
     match_boxes(faces, boxes, confidences)  the face of each box, or None
     average_precision(images)               AP50 and AP of ImageBoxes, by faster-coco-eval
-    match_scene, detection_metrics, ...     the same for annotated scenes: recall and precision
+    detection_metrics(images, ...)          recall and precision at one confidence
 
 Boxes are (N, 4) arrays, xyxy, in pixels. Run a detector at AP_CONFIDENCE for average precision.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
-from facemask.data.pascal_voc import AnnotatedFace
 from facemask.evaluate.metrics import Ratio
 from facemask.geometry import FaceBox, ious
 
@@ -26,14 +27,9 @@ IOU_THRESHOLD = 0.5
 # people are shown. From .01 on, AP50 of the three detectors is at most .006 higher on the held-out
 # scenes, while YuNet gives five to seven times as many boxes to classify.
 AP_CONFIDENCE = 0.05
-# Face widths in pixels, [from, to), under the names that tables give them.
-SIZES = {
-    "<16": (0, 16),
-    "16-23": (16, 24),
-    "24-31": (24, 32),
-    "32-59": (32, 60),
-    ">=60": (60, None),
-}
+# Groups of face widths, whole pixels, and the limits between them.
+WIDTH_LIMITS = (16, 24, 32, 60)
+WIDTHS = ("<16", "16-23", "24-31", "32-59", ">=60")
 WIDE_FACE_PX = 32  # from this width on, people see at a glance whether a face is masked
 
 
@@ -59,28 +55,6 @@ class AveragePrecision:
     ap: float | None  # the mean over the IoUs .5, .55, ..., .95
     ap50_by_class: dict[str, float | None]
     ap_by_class: dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class SceneDetections:
-    """The annotated faces of a scene, a detector's boxes, and the face that each box matches."""
-
-    faces: tuple[AnnotatedFace, ...]
-    boxes: tuple[FaceBox, ...]
-    matches: tuple[int | None, ...]  # for each box the index of its face
-
-
-@dataclass(frozen=True)
-class DetectionMetrics:
-    """How many faces a detector finds, whatever their classes."""
-
-    images: int
-    recall: Ratio  # annotated faces that were found
-    precision: Ratio  # detections that are of an annotated face
-    by_width: dict[str, Ratio]  # recall, by the width of the annotated face
-    large: Ratio  # recall, of annotated faces of at least WIDE_FACE_PX pixels' width
-    by_label: dict[str, Ratio]  # recall, by the annotated class
-    ignored: int  # annotated faces of classes that not all classifiers know
 
 
 def match_boxes(
@@ -144,29 +118,27 @@ def average_precision(
     return AveragePrecision(ap50, ap, ap50_by_class, ap_by_class)
 
 
-Records = list[dict[str, Any]]
-
-
-def _coco_records(images: Sequence[ImageBoxes], names: Sequence[str]) -> tuple[Records, Records]:
+def _coco_records(
+    images: Sequence[ImageBoxes], names: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Annotations and results in COCO's format; a category is an index of `names`."""
-    truth: Records = []
-    results: Records = []
+    truth, results = [], []
     for index, image in enumerate(images):
         face_labels = image.face_labels or [names[0]] * len(image.faces)
         box_labels = image.box_labels or [names[0]] * len(image.boxes)
-        for box, label in zip(image.faces, face_labels, strict=True):
+        truth += [
+            _coco_record(index, box, category) | {"iscrowd": int(label not in names)}
+            for box, label in zip(image.faces, face_labels, strict=True)
             # COCO matches each class for itself, so that what is ignored is so in every class.
-            for category in [names.index(label)] if label in names else range(len(names)):
-                record = _coco_record(index, box, category)
-                # COCO takes an id of 0 for no match.
-                record |= {"id": len(truth) + 1, "iscrowd": int(label not in names)}
-                truth.append(record)
+            for category in ([names.index(label)] if label in names else range(len(names)))
+        ]
         results += [
             _coco_record(index, box, names.index(label)) | {"score": float(score)}
             for box, label, score in zip(image.boxes, box_labels, image.scores, strict=True)
             if label in names
         ]
-    return truth, results
+    # COCO takes an id of 0 for no match.
+    return [record | {"id": number} for number, record in enumerate(truth, start=1)], results
 
 
 def _coco_record(image: int, box: np.ndarray, category: int) -> dict[str, Any]:
@@ -176,89 +148,49 @@ def _coco_record(image: int, box: np.ndarray, category: int) -> dict[str, Any]:
     return {"image_id": image, "category_id": category, "bbox": [x1, y1, *size], "area": area}
 
 
-def match_scene(faces: Sequence[AnnotatedFace], boxes: Sequence[FaceBox]) -> SceneDetections:
-    """match_boxes of annotated faces, whatever their classes, and a detector's boxes."""
-    confidences = [box.confidence for box in boxes]
-    matches = match_boxes(_as_array([face.box for face in faces]), _as_array(boxes), confidences)
-    return SceneDetections(tuple(faces), tuple(boxes), tuple(matches))
-
-
-def _as_array(boxes: Sequence[FaceBox]) -> np.ndarray:
+def as_array(boxes: Sequence[FaceBox]) -> np.ndarray:
     """The corners of boxes, (N, 4) float64, xyxy."""
-    corners = [(box.x1, box.y1, box.x2, box.y2) for box in boxes]
-    return np.array(corners, dtype=np.float64).reshape(-1, 4)
+    return np.array([box.corners for box in boxes], dtype=np.float64).reshape(-1, 4)
 
 
-def face_precision(scenes: Sequence[SceneDetections]) -> AveragePrecision:
-    """Average precision of a detector alone: all annotated faces are of one class."""
-    return average_precision([_image_boxes(scene) for scene in scenes])
+def width_group(width: float) -> str:
+    """The one of WIDTHS that a face of this width in pixels belongs to."""
+    return WIDTHS[bisect(WIDTH_LIMITS, width)]
 
 
-def scene_precision(
-    scenes: Sequence[SceneDetections],
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
-    known: Sequence[str],
-) -> AveragePrecision:
-    """Average precision of a detector with a classifier, of each of the `known` classes.
+def detection_metrics(
+    images: Sequence[ImageBoxes], confidence: float, known: Sequence[str]
+) -> dict[str, Any]:
+    """How many faces a detector finds by its boxes above a confidence: Ratios and counts.
 
-    A detection is of the class with the highest probability; its score is that probability times
-    the detector's confidence. Annotated faces of classes that are not known are ignored.
-
-    probabilities: (N, C), a row for each box of each scene in order, columns as class_names.
+    `recall`, also by_width, by_label, and of `large` faces (WIDE_FACE_PX), is of the annotated
+    faces, whatever their classes; `precision` is of the boxes; `ignored` faces are of classes that
+    are not in `known`. images: with face_labels.
     """
-    images, rest = [], probabilities
-    for scene in scenes:
-        image = _image_boxes(scene)
-        rows, rest = rest[: len(scene.boxes)], rest[len(scene.boxes) :]
-        labelled = replace(
-            image,
-            scores=image.scores * rows.max(axis=1, initial=0.0),
-            face_labels=[face.label for face in scene.faces],
-            box_labels=[class_names[index] for index in rows.argmax(axis=1)],
-        )
-        images.append(labelled)
-    return average_precision(images, known)
+    widths: list[float] = []
+    labels: list[str] = []
+    detected: list[bool] = []  # for each face
+    detections = 0
+    for image in images:
+        above = image.scores > confidence
+        matches = match_boxes(image.faces, image.boxes[above], image.scores[above])
+        widths += (image.faces[:, 2] - image.faces[:, 0]).tolist()
+        labels += image.face_labels or []
+        detected += [index in matches for index in range(len(image.faces))]
+        detections += len(matches)
 
+    def recall(chosen: Sequence[bool]) -> Ratio:
+        return Ratio(sum(compress(detected, chosen)), sum(chosen))
 
-def _image_boxes(scene: SceneDetections) -> ImageBoxes:
-    return ImageBoxes(
-        faces=_as_array([face.box for face in scene.faces]),
-        boxes=_as_array(scene.boxes),
-        scores=np.array([box.confidence for box in scene.boxes]),
-    )
-
-
-def size_name(width: int) -> str:
-    """The one of SIZES that a face of this width in pixels (0 or more) belongs to."""
-    return next(
-        name
-        for name, (low, high) in SIZES.items()
-        if low <= width and (high is None or width < high)
-    )
-
-
-def detection_metrics(scenes: Sequence[SceneDetections], known: Sequence[str]) -> DetectionMetrics:
-    """Recall and precision over scenes; faces of classes that are not in `known` count too."""
-    faces = [
-        (face, index in scene.matches) for scene in scenes for index, face in enumerate(scene.faces)
-    ]
-
-    def recall(chosen: Callable[[AnnotatedFace], bool]) -> Ratio:
-        detected = [is_detected for face, is_detected in faces if chosen(face)]
-        return Ratio(sum(detected), len(detected))
-
-    overall = recall(lambda face: True)
-    labels = sorted({face.label for face, _ in faces})
-    return DetectionMetrics(
-        images=len(scenes),
-        recall=overall,
-        precision=Ratio(overall.count, sum(len(scene.boxes) for scene in scenes)),
-        by_width={
-            name: recall(lambda face, name=name: size_name(face.box.width) == name)
-            for name in SIZES
+    groups = [width_group(width) for width in widths]
+    return {
+        "images": len(images),
+        "recall": Ratio(sum(detected), len(detected)),
+        "precision": Ratio(sum(detected), detections),
+        "by_width": {name: recall([group == name for group in groups]) for name in WIDTHS},
+        "large": recall([width >= WIDE_FACE_PX for width in widths]),
+        "by_label": {
+            name: recall([label == name for label in labels]) for name in sorted(set(labels))
         },
-        large=recall(lambda face: face.box.width >= WIDE_FACE_PX),
-        by_label={label: recall(lambda face, label=label: face.label == label) for label in labels},
-        ignored=sum(face.label not in known for face, _ in faces),
-    )
+        "ignored": sum(label not in known for label in labels),
+    }

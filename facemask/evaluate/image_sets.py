@@ -4,11 +4,11 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from facemask.data.dataset import Progress, find_class_folders, no_progress
+from facemask.data.dataset import Progress, find_class_folders
 from facemask.data.splits import read_split, split_path
 from facemask.errors import FacemaskError
 from facemask.evaluate.metrics import Ratio
@@ -16,68 +16,53 @@ from facemask.files import file_digest
 from facemask.images import list_files, read_image
 
 TrainedOn = Mapping[str, Collection[str]]  # by model, sha256 digests of images
-NO_IMAGES: TrainedOn = MappingProxyType({})
 
 
-class ImageSet:
-    """An iterable over the paths and images, (H, W, 3) uint8, BGR, of a set.
+def read_unseen(
+    folder: Path,
+    paths: Sequence[Path],
+    record: dict[str, Any],
+    trained_on: TrainedOn,
+    progress: Progress,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Paths and images, (H, W, 3) uint8, BGR, without the images that a model was trained on.
 
-    Images that a model was trained on are left out. Iterating adds a line to `problems` for each
-    image that can't be read, and raises FacemaskError at the end if none can.
+    record: of the set, see runner; gets how many images there are, and were left out. Its problems
+    get a line for each image that can't be read, and at the end the set's name in place of its
+    path, which may tell of the machine.
+    Raises FacemaskError where models were trained on all images, or none can be read.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        paths: Sequence[Path],
-        problems: Sequence[str],
-        trained_on: TrainedOn = NO_IMAGES,
-        progress: Progress = no_progress,
-    ):
-        """name: how the set is called in tables; problems: what was skipped before.
-
-        Raises FacemaskError when models were trained on all images.
-        """
-        self.name = name
-        self.images = 0  # read so far
-        self._folder, self._progress = folder, progress
-        self._problems = list(problems)
-        self._paths = []
-        left_out: Counter[str] = Counter()
-        for path in paths:
-            digest = _digest(path) if trained_on else ""
-            seen_by = [model for model, digests in trained_on.items() if digest in digests]
-            left_out.update(seen_by)
-            if not seen_by:
-                self._paths.append(path)
-        if not self._paths:
-            raise FacemaskError(
-                f"{folder}: all {len(paths)} images are ones that {' or '.join(left_out)} was"
-                " trained on; expected others (--include-seen keeps them)"
-            )
-        self.left_out = dict(left_out)  # by model, how many images it was trained on
-        self.left_out_of = Ratio(len(paths) - len(self._paths), len(paths))
-
-    def __iter__(self) -> Iterator[tuple[Path, np.ndarray]]:
-        for path in self._progress(self._paths, total=len(self._paths)):
-            try:
-                image = read_image(path)
-            except FacemaskError as error:
-                self._problems.append(str(error))
-                continue
-            self.images += 1
-            yield path, image
-        if not self.images:
-            raise FacemaskError(
-                f"{self._folder}: expected images, found none that can be read: {self._problems[0]}"
-            )
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Lines with the set's name in place of its path, which may tell of the machine."""
-        inside = f"{self._folder}{os.sep}"
-        return tuple(line.replace(inside, f"{self.name}/") for line in self._problems)
+    unseen: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for path in paths:
+        digest = _digest(path) if trained_on else ""
+        seen_by = [model for model, digests in trained_on.items() if digest in digests]
+        left_out.update(seen_by)
+        if not seen_by:
+            unseen.append(path)
+    if not unseen:
+        raise FacemaskError(
+            f"{folder}: all {len(paths)} images are ones that {' or '.join(left_out)} was"
+            " trained on; expected others (--include-seen keeps them)"
+        )
+    images, problems = 0, record["problems"]
+    for path in progress(unseen, total=len(unseen)):
+        try:
+            image = read_image(path)
+        except FacemaskError as error:
+            problems.append(str(error))
+            continue
+        images += 1
+        yield path, image
+    if not images:
+        raise FacemaskError(
+            f"{folder}: expected images, found none that can be read: {problems[0]}"
+        )
+    record["images"] = images
+    record["left_out"] = dict(left_out)
+    record["left_out_of"] = Ratio(len(paths) - len(unseen), len(paths))
+    inside = f"{folder}{os.sep}"
+    record["problems"] = [line.replace(inside, f"{record['name']}/") for line in problems]
 
 
 def read_trained_on(names: Sequence[str], models: Sequence[Path]) -> dict[str, frozenset[str]]:

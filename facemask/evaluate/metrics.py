@@ -1,7 +1,7 @@
 """The figures of a mask classifier: accuracy, classes, calibration, agreement of two models."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -47,19 +47,6 @@ class Ratio:
         return self.count / self.total if self.total else None
 
 
-# How many crops are classified correctly: by a group that they are in, then by model.
-Ratios = dict[str, dict[str, Ratio]]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two models predict the same for the same crops."""
-
-    crops: int
-    same_label: float
-    largest_difference: float  # of a probability
-
-
 def classification(
     truth: Sequence[str], probabilities: np.ndarray, class_names: Sequence[str]
 ) -> Classification:
@@ -85,6 +72,8 @@ def classification(
             zero_division=np.nan,  # pyright: ignore[reportArgumentType]
         )
     )
+    known = columns.astype(object)
+    known[np.isnan(columns)] = None
     # Wilson's interval; unlike the textbook one, it holds near 0 and 1.
     interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
     return Classification(
@@ -94,16 +83,14 @@ def classification(
         interval=(float(interval.low), float(interval.high)),
         balanced_accuracy=float(np.nanmean(columns[1])),
         classes={
-            name: ClassFigures(_known(precision), _known(recall), _known(f1), int(support))
-            for name, (precision, recall, f1, support) in zip(class_names, columns.T, strict=True)
+            name: ClassFigures(precision, recall, f1, int(support))
+            for name, (precision, recall, f1, support) in zip(
+                class_names, known.T.tolist(), strict=True
+            )
         },
         confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=indices).tolist())),
         calibration_error=expected_calibration_error(labels, probabilities),
     )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -119,13 +106,17 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
     return float(np.abs(np.bincount(bins, weights=correct - top)).sum() / len(labels))
 
 
-def agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
-    """Compare two models' probabilities, (N, C) each with the same columns, N at least 1."""
-    return Agreement(
-        crops=len(first),
-        same_label=float((first.argmax(axis=1) == second.argmax(axis=1)).mean()),
-        largest_difference=float(np.abs(first.astype(float) - second).max()),
-    )
+def agreement(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """How far two models predict the same: of how many crops, the fraction of the same label, and
+    the largest difference of a probability.
+
+    first, second: probabilities, (N, C) each with the same columns, N at least 1.
+    """
+    return {
+        "crops": len(first),
+        "same_label": float((first.argmax(axis=1) == second.argmax(axis=1)).mean()),
+        "largest_difference": float(np.abs(first.astype(float) - second).max()),
+    }
 
 
 def classification_record(figures: Classification) -> dict[str, Any]:
@@ -135,7 +126,11 @@ def classification_record(figures: Classification) -> dict[str, Any]:
 
 
 def rounded(data: Any) -> Any:
-    """Plain data for JSON: fractions to six decimals, tuples as lists."""
+    """Plain data for JSON: fractions to six decimals, tuples as lists, dataclasses as objects."""
+    if isinstance(data, Classification):
+        return classification_record(data)
+    if is_dataclass(data):
+        data = vars(data)
     if isinstance(data, dict):
         return {key: rounded(value) for key, value in data.items()}
     if isinstance(data, list | tuple):

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from facemask.options import DETECTORS, ArgumentParser, fraction, whole_number
 
@@ -33,20 +34,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="trained mask detectors, .keras, .tflite or HDF5 (mask_detector.keras)",
     )
-    add(
-        "-d",
-        "--dataset",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders with a sub-folder of images for each class",
-    )
+    folders: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "DIR"}
+    add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
     add(
         "--scenes",
-        nargs="+",
-        default=[],
-        metavar="DIR",
         help="folders of photographs with annotated faces (Pascal VOC XML)",
+        **folders,
     )
     add("-f", "--face", metavar="DIR", help=f"folder with face detectors' weights ({FACE_FOLDER})")
     add(

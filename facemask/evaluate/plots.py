@@ -2,17 +2,15 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from facemask.evaluate.crops import Misclassification
+from facemask.evaluate.crops import Mistakes
 from facemask.evaluate.metrics import Classification
-from facemask.evaluate.report import unique
-from facemask.evaluate.runner import SetResult
 from facemask.files import replacing
 
 if TYPE_CHECKING:
@@ -22,30 +20,36 @@ if TYPE_CHECKING:
 COLUMNS = 6  # pictures beside one another on a sheet of mistakes
 
 
-def write_pictures(folder: Path, results: Sequence[SetResult], sheets: bool) -> list[str]:
-    """Write a confusion matrix and a sheet of mistakes for each set, crop set and model.
+def write_pictures(
+    folder: Path,
+    sets: Sequence[dict[str, Any]],
+    mistakes: Mapping[tuple[str, str, str], Mistakes] | None,
+) -> list[str]:
+    """Write a confusion matrix and a sheet of mistakes for each set, row and model.
 
-    sheets: whether sheets are written, which show people's faces. Returns the files' names.
+    sets: records, see runner; mistakes: by set, row and model; None for no sheets, which show
+    people's faces. Returns the files' names.
     """
-    keys = [
-        (result, crops, model)
-        for result in results
-        for crops in result.crop_sets
-        for model in crops.figures
-    ]
-    stems = unique(["-".join(map(_slug, (r.name, c.name, model))) for r, c, model in keys])
+    figures = {
+        (record["name"], row["name"], model): figures
+        for record in sets
+        for row in record["rows"]
+        for model, figures in row["figures"].items()
+    }
+    stems = unique(["-".join(map(_slug, key)) for key in figures])
     written = []
-    for stem, (result, crops, model) in zip(stems, keys, strict=True):
-        title = f"{model}: {result.name}, {crops.name}"
+    for stem, (key, classification) in zip(stems, figures.items(), strict=True):
+        set_name, row_name, model = key
+        title = f"{model}: {set_name}, {row_name}"
         confusion = folder / f"{stem}-confusion.png"
-        _save(confusion, confusion_figure(crops.figures[model], title))
+        _save(confusion, confusion_figure(classification, title))
         written.append(confusion.name)
         sheet = folder / f"{stem}-mistakes.png"
-        mistakes = crops.mistakes[model]
-        if sheets and mistakes:
-            _save(sheet, mistakes_figure(mistakes, f"most confident mistakes of {title}"))
+        if mistakes and mistakes[key]:
+            title = f"most confident mistakes of {title}"
+            _save(sheet, mistakes_figure(mistakes[key], model, title))
             written.append(sheet.name)
-        elif sheets:  # a sheet of an earlier run would be taken for one of this run
+        elif mistakes:  # a sheet of an earlier run would be taken for one of this run
             sheet.unlink(missing_ok=True)
     return written
 
@@ -80,8 +84,8 @@ def draw_confusion(axes: "Axes", figures: Classification) -> None:
     axes.set(xlabel="predicted class", ylabel="true class")
 
 
-def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figure":
-    """A sheet of wrong crops with their true and predicted class, in their order."""
+def mistakes_figure(mistakes: Mistakes, model: str, title: str) -> "Figure":
+    """A sheet of a model's mistakes with their true and predicted class, in their order."""
     from matplotlib.figure import Figure
 
     rows = -(-len(mistakes) // COLUMNS)
@@ -89,13 +93,13 @@ def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figur
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes in panels:
         axes.axis("off")
-    for axes, mistake in zip(panels, mistakes, strict=False):
-        axes.imshow(cv2.cvtColor(mistake.image, cv2.COLOR_BGR2RGB))
+    for axes, (crop, image) in zip(panels, mistakes, strict=False):
+        axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         lines = (
-            f"labelled {_short(mistake.truth)}",
-            f"predicted {_short(mistake.predicted)}",
-            f"{mistake.probability * 100:.2f} %",
-            _short(mistake.name),
+            f"labelled {_short(str(crop.truth))}",
+            f"predicted {_short(crop.predicted[model])}",
+            f"{crop.probabilities[model].max() * 100:.2f} %",
+            _short(crop.name),
         )
         axes.set_title("\n".join(lines), fontsize=7, parse_math=False)
     figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
@@ -105,6 +109,18 @@ def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figur
 def _short(text: str, most: int = 28) -> str:
     """A name with its middle left out, which differs least between names."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, with a number where one comes again."""
+    taken: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name} ({number})"
+        taken.append(free)
+    return taken
 
 
 def _slug(name: str) -> str:

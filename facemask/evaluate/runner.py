@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -13,29 +16,19 @@ from facemask.data.dataset import Progress, no_progress
 from facemask.data.pascal_voc import AnnotatedFace, load_scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
-from facemask.evaluate.crops import (
-    Crop,
-    CropCollector,
-    CropSet,
-    Models,
-    accuracy_by_group,
-    crop_set,
-)
+from facemask.evaluate.crops import Crop, CropClassifier, Mistakes, Models, accuracy_by_group
 from facemask.evaluate.detection import (
     AP_CONFIDENCE,
-    SIZES,
-    AveragePrecision,
-    DetectionMetrics,
-    SceneDetections,
+    WIDTHS,
+    ImageBoxes,
+    as_array,
+    average_precision,
     detection_metrics,
-    face_precision,
-    match_scene,
-    scene_precision,
-    size_name,
+    match_boxes,
+    width_group,
 )
-from facemask.evaluate.image_sets import NO_IMAGES, ImageSet, TrainedOn, labelled_files
+from facemask.evaluate.image_sets import TrainedOn, labelled_files, read_unseen
 from facemask.evaluate.mask_colour import COLOURS
-from facemask.evaluate.metrics import Ratio, Ratios
 from facemask.geometry import FaceBox
 from facemask.images import resize
 
@@ -43,224 +36,228 @@ from facemask.images import resize
 TIMED_SIZE = (480, 640)
 WARM_UPS, TIMED_CALLS = 3, 20
 
-# Names of crop sets.
-FACES = "faces cropped as at use"
-WHOLE = "whole images"
-DETECTED = "boxes of {}"  # of a detector
+# Images of class folders by how many faces a detector finds in them.
+BOX_COUNTS = ("none", "one", "several")
 
-Detectors = Mapping[str, Detector]  # by name; the first is the one that crops faces
+
+def _new_record(name: str, problems: Sequence[str]) -> dict[str, Any]:
+    """The record of a set without figures: its keys in evaluation.json, in their order."""
+    return {
+        "name": name,
+        "rows": [],  # of the tables, see CropClassifier.row
+        "images": 0,  # that were shown to the models
+        "left_out": {},  # by model, how many images it was trained on
+        "left_out_of": None,  # Ratio of the images left out for any model
+        "problems": list(problems),  # what was skipped, one line each
+        # Of scenes, by detector, at the confidence: see detection_metrics.
+        "findings": {},
+        # Of scenes, by detector, without a classifier.
+        "face_average_precision": {},
+        # Of scenes, by detector and model, at an IoU of .5; those at .5 to .95 came later, under
+        # names of their own.
+        "precisions": {},
+        "mean_average_precision": {},
+        "precisions_50_95": {},
+        "mean_average_precision_50_95": {},
+        "milliseconds": {},  # of scenes, by detector
+        "box_counts": {},  # of class folders, by detector: images by BOX_COUNTS
+        "by_width": {},  # of scenes: of all annotated faces of known classes, however narrow
+        "by_colour": {},  # of the masked crops of the first row, by the colour of the mask
+    }
 
 
 @dataclass(frozen=True)
-class BoxCounts:
-    """In how many images of a folder a detector finds no face, one, or several."""
+class Evaluation:
+    """Models and detectors, by name, and how they are measured.
 
-    none: int
-    one: int
-    several: int
-
-
-@dataclass(frozen=True)
-class DetectorResult:
-    """The figures of a detector in scenes."""
-
-    metrics: DetectionMetrics  # of the boxes above the operating confidence
-    face_precision: AveragePrecision  # without a classifier
-    precision: dict[str, AveragePrecision]  # with a classifier, by model
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class SetResult:
-    """The figures of one folder of images."""
-
-    name: str
-    crop_sets: tuple[CropSet, ...]
-    images: int  # that were shown to the models
-    left_out: dict[str, int]  # by model, how many images it was trained on
-    left_out_of: Ratio  # images left out for any model
-    problems: tuple[str, ...]  # what was skipped, one line each
-    detectors: dict[str, DetectorResult] = field(default_factory=dict)  # of scenes
-    box_counts: dict[str, BoxCounts] = field(default_factory=dict)  # of folders, by detector
-    # Of scenes: of all annotated faces of known classes, however narrow.
-    by_width: Ratios = field(default_factory=dict)
-    # Of the masked crops of the first crop set, by the colour of the mask.
-    by_colour: Ratios = field(default_factory=dict)
-
-
-def common_classes(models: Models) -> tuple[str, ...]:
-    """The classes that every model knows, in the order of the first model.
-
-    All models are measured on crops of these classes alone, and so on the same ones.
-    Raises FacemaskError where there is no such class.
-    """
-    first, *others = models.values()
-    known = [name for name in first.class_names if all(name in o.class_names for o in others)]
-    if not known:
-        classes = "; ".join(f"{name}: {', '.join(m.class_names)}" for name, m in models.items())
-        raise FacemaskError(f"expected models that have a class in common, found {classes}")
-    return tuple(known)
-
-
-def evaluate_folders(
-    folder: Path,
-    name: str,
-    models: Models,
-    detectors: Detectors,
-    confidence: float = 0.5,
-    trained_on: TrainedOn = NO_IMAGES,
-    progress: Progress = no_progress,
-) -> SetResult:
-    """Measure models on a folder of class folders: on whole images, and on the faces in them.
-
-    A face is the first detector's box of more than `confidence`. An image without one, or with
-    several, is used whole: with several, it is unknown which face its class is of. The figures by
-    colour are of the faces. trained_on: images that are left out.
-    Raises FacemaskError for a folder without images of classes that all models know, or of which
-    none can be read or none is left.
-    """
-    labels, problems = labelled_files(folder, common_classes(models))
-    images = ImageSet(folder, name, list(labels), problems, trained_on, progress)
-    whole, faces = CropCollector(models), CropCollector(models)
-    counts: dict[str, Counter[int]] = {key: Counter() for key in detectors}
-    for path, image in images:
-        whole.add(Crop(image, None, labels[path], path.name))
-        boxes = {key: detector.detect(image, confidence) for key, detector in detectors.items()}
-        for key, detected in boxes.items():
-            counts[key][min(len(detected), 2)] += 1
-        candidates = next(iter(boxes.values()))
-        face = candidates[0] if len(candidates) == 1 else None
-        faces.add(Crop(image, face, labels[path], path.name))
-    first, count = next(iter(counts.items()))
-    note = (
-        f"{images.images - count[1]} of {images.images} in which {first} does not find just one"
-        " face, used whole"
-    )
-    of_faces = faces.finish()
-    return SetResult(
-        name=name,
-        crop_sets=(
-            crop_set(FACES, of_faces, models, note),
-            crop_set(WHOLE, whole.finish(), models),
-        ),
-        images=images.images,
-        left_out=images.left_out,
-        left_out_of=images.left_out_of,
-        problems=images.problems,
-        by_colour=accuracy_by_group(of_faces.colours, COLOURS, of_faces, models),
-        box_counts={key: BoxCounts(count[0], count[1], count[2]) for key, count in counts.items()},
-    )
-
-
-def evaluate_scenes(
-    folder: Path,
-    name: str,
-    models: Models,
-    detectors: Detectors,
-    confidence: float = 0.5,
-    min_face: int = 24,
-    trained_on: TrainedOn = NO_IMAGES,
-    progress: Progress = no_progress,
-) -> SetResult:
-    """Measure models and detectors on annotated scenes: on the annotated faces of at least
-    min_face pixels' width, and on the boxes of more than `confidence` of each detector.
-
-    Narrower annotated faces count in by_width alone. Average precision is of all boxes from
-    AP_CONFIDENCE on. Annotated faces of classes that not all models know count for the detectors
-    alone. trained_on: images that are left out.
-    Raises FacemaskError for a folder without usable scenes, or of which none is left.
-    """
-    known = common_classes(models)
-    loaded = load_scenes(folder)
-    faces_of = {scene.path: scene.faces for scene in loaded.scenes}
-    images = ImageSet(folder, name, list(faces_of), loaded.problems, trained_on, progress)
-    annotated = CropCollector(models)
-    runs = {key: _DetectorRun(each, models, known, confidence) for key, each in detectors.items()}
-    unknown: Counter[str] = Counter()
-    image = np.zeros((1, 1, 3), np.uint8)
-    for path, image in images:
-        for face in faces_of[path]:
-            if face.label in known:
-                is_wide = face.box.width >= min_face
-                place = _place(path, face.box)
-                annotated.add(Crop(image, face.box, face.label, place, on_sheet=is_wide))
-            else:
-                unknown[face.label] += 1
-        for run in runs.values():
-            run.add(path, image, faces_of[path])
-    of_all = annotated.finish()
-    of_wide = of_all.select([width >= min_face for width in of_all.widths])
-    note = f"{len(of_all.truth) - len(of_wide.truth)} narrower faces are not among them"
-    sets = [crop_set(f"annotated boxes >= {min_face} px", of_wide, models, note)]
-    results = {}
-    times = time_detectors(detectors, image)
-    for key, run in runs.items():
-        crops, results[key] = run.finish(key, times[key])
-        sets.append(crops)
-    return SetResult(
-        name=name,
-        crop_sets=tuple(sets),
-        images=images.images,
-        left_out=images.left_out,
-        left_out_of=images.left_out_of,
-        problems=(*images.problems, *_of_unknown_classes(name, unknown)),
-        detectors=results,
-        by_width=accuracy_by_group(
-            [size_name(width) for width in of_all.widths], list(SIZES), of_all, models
-        ),
-        by_colour=accuracy_by_group(of_wide.colours, COLOURS, of_wide, models),
-    )
-
-
-class _DetectorRun:
-    """A detector's boxes in scenes, and what the models predict for them.
-
-    Detecting once, at the lower of `confidence` and AP_CONFIDENCE, gives all figures. All but
-    average precision are of the boxes above `confidence`.
+    The first detector crops the faces of class folders, by its boxes of more than `confidence`.
+    A set's record is what evaluation.json holds of it, where `rounded` makes it plain data.
     """
 
-    def __init__(self, detector: Detector, models: Models, known: Sequence[str], confidence: float):
-        self._detector, self._models = detector, models
-        self._known, self._confidence = known, confidence
-        self._crops = CropCollector(models)
-        self._above: list[SceneDetections] = []  # above the confidence
-        self._scenes: list[SceneDetections] = []  # with all boxes
+    models: Models
+    detectors: Mapping[str, Detector]
+    confidence: float = 0.5
+    min_face: int = 24  # the width from which annotated faces count, pixels
+    trained_on: TrainedOn = field(default_factory=dict)  # images that are left out
+    progress: Progress = no_progress
+    # By set, row and model.
+    mistakes: dict[tuple[str, str, str], Mistakes] = field(default_factory=dict, init=False)
 
-    def add(self, path: Path, image: np.ndarray, faces: Sequence[AnnotatedFace]) -> None:
-        boxes = self._detector.detect(image, min(AP_CONFIDENCE, self._confidence))
-        scene = match_scene(faces, boxes)
-        self._scenes.append(scene)
-        above = [box for box in boxes if box.confidence > self._confidence]
-        self._above.append(match_scene(faces, above))
-        for box, match in zip(boxes, scene.matches, strict=True):
-            label = None if match is None else faces[match].label
-            truth = label if label in self._known else None
-            self._crops.add(Crop(image, box, truth, _place(path, box), on_sheet=box in above))
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that every model knows, in the order of the first model.
 
-    def finish(self, name: str, milliseconds: float) -> tuple[CropSet, DetectorResult]:
-        predictions = self._crops.finish()
-        boxes = [box for scene in self._scenes for box in scene.boxes]
-        above = predictions.select([box.confidence > self._confidence for box in boxes])
-        labelled = sum(label is not None for label in above.truth)
+        All models are measured on crops of these classes alone, and so on the same ones.
+        Raises FacemaskError where there is no such class.
+        """
+        first, *others = self.models.values()
+        known = [name for name in first.class_names if all(name in o.class_names for o in others)]
+        if not known:
+            classes = "; ".join(
+                f"{name}: {', '.join(model.class_names)}" for name, model in self.models.items()
+            )
+            raise FacemaskError(f"expected models that have a class in common, found {classes}")
+        return tuple(known)
+
+    def class_folders(self, folder: Path, name: str) -> dict[str, Any]:
+        """Measure on a folder of class folders: on whole images, and on the faces in them.
+
+        An image without a face, or with several, is used whole: with several, it is unknown which
+        face its class is of. The figures by colour are of the faces.
+        Raises FacemaskError for a folder without images of classes that all models know, or of
+        which none can be read or none is left.
+        """
+        labels, problems = labelled_files(folder, self.class_names)
+        record = _new_record(name, problems)
+        whole, faces = CropClassifier(self.models), CropClassifier(self.models)
+        counts = {key: dict.fromkeys(BOX_COUNTS, 0) for key in self.detectors}
+        for path, image in read_unseen(
+            folder, list(labels), record, self.trained_on, self.progress
+        ):
+            whole.add(image, None, labels[path], path.name)
+            boxes = {
+                key: detector.detect(image, self.confidence)
+                for key, detector in self.detectors.items()
+            }
+            for key, detected in boxes.items():
+                counts[key][BOX_COUNTS[min(len(detected), 2)]] += 1
+            candidates = next(iter(boxes.values()))
+            face = candidates[0] if len(candidates) == 1 else None
+            faces.add(image, face, labels[path], path.name)
+        first, count = next(iter(counts.items()))
         note = (
-            f"{labelled} of {len(above.truth)} boxes are of an annotated face of a known class; the"
+            f"{record['images'] - count['one']} of {record['images']} in which {first} does not"
+            " find just one face, used whole"
+        )
+        self._add_row(record, faces, "faces cropped as at use", note)
+        self._add_row(record, whole, "whole images")
+        record["box_counts"] = counts
+        record["by_colour"] = accuracy_by_group(faces.crops, lambda crop: crop.colour, COLOURS)
+        return record
+
+    def scenes(self, folder: Path, name: str) -> dict[str, Any]:
+        """Measure on annotated scenes: on the annotated faces of at least min_face pixels' width,
+        and on the boxes of more than `confidence` of each detector.
+
+        Narrower annotated faces count in by_width alone. Average precision is of all boxes from
+        AP_CONFIDENCE on. Annotated faces of classes that not all models know count for the
+        detectors alone.
+        Raises FacemaskError for a folder without usable scenes, or of which none is left.
+        """
+        loaded = load_scenes(folder)
+        faces_of = {scene.path: scene.faces for scene in loaded.scenes}
+        record = _new_record(name, loaded.problems)
+        annotated = CropClassifier(self.models)
+        detected = {key: CropClassifier(self.models) for key in self.detectors}
+        scenes: dict[str, list[ImageBoxes]] = {key: [] for key in self.detectors}
+        unknown: Counter[str] = Counter()
+        image = np.zeros((1, 1, 3), np.uint8)
+        for path, image in read_unseen(
+            folder, list(faces_of), record, self.trained_on, self.progress
+        ):
+            for face in faces_of[path]:
+                if face.label in self.class_names:
+                    counts = face.box.width >= self.min_face
+                    annotated.add(image, face.box, face.label, _place(path, face.box), counts)
+                else:
+                    unknown[face.label] += 1
+            for key, crops in detected.items():
+                scenes[key].append(self._detect(key, path, image, faces_of[path], crops))
+        record["problems"] += [
+            f"{name}: {count} face(s) of the class {label}, which not all models know:"
+            " counted as found or missed, but not as right or wrong"
+            for label, count in sorted(unknown.items())
+        ]
+        faces = annotated.finish()
+        wide = [crop for crop in faces if crop.counts]
+        note = f"{len(faces) - len(wide)} narrower faces are not among them"
+        self._add_row(record, annotated, f"annotated boxes >= {self.min_face} px", note)
+        record["by_width"] = accuracy_by_group(faces, lambda crop: width_group(crop.width), WIDTHS)
+        record["by_colour"] = accuracy_by_group(wide, lambda crop: crop.colour, COLOURS)
+        record["milliseconds"] = time_detectors(self.detectors, image)
+        for key, crops in detected.items():
+            self._measure_detector(record, key, scenes[key], crops)
+        return record
+
+    def _add_row(
+        self, record: dict[str, Any], crops: CropClassifier, name: str, note: str = ""
+    ) -> None:
+        record["rows"].append(crops.row(name, note))
+        for model, mistakes in crops.mistakes.items():
+            self.mistakes[record["name"], name, model] = mistakes
+
+    def _detect(
+        self,
+        key: str,
+        path: Path,
+        image: np.ndarray,
+        faces: Sequence[AnnotatedFace],
+        crops: CropClassifier,
+    ) -> ImageBoxes:
+        """A detector's boxes in a scene; each becomes a crop with the label of its face.
+
+        Detecting once, at the lower of `confidence` and AP_CONFIDENCE, gives all figures. All but
+        average precision are of the boxes above `confidence`.
+        """
+        boxes = self.detectors[key].detect(image, min(AP_CONFIDENCE, self.confidence))
+        scene = ImageBoxes(
+            faces=as_array([face.box for face in faces]),
+            boxes=as_array(boxes),
+            scores=np.array([box.confidence for box in boxes]),
+            face_labels=[face.label for face in faces],
+        )
+        matches = match_boxes(scene.faces, scene.boxes, scene.scores)
+        for box, match in zip(boxes, matches, strict=True):
+            label = None if match is None else faces[match].label
+            truth = label if label in self.class_names else None
+            crops.add(image, box, truth, _place(path, box), box.confidence > self.confidence)
+        return scene
+
+    def _measure_detector(
+        self, record: dict[str, Any], key: str, scenes: Sequence[ImageBoxes], crops: CropClassifier
+    ) -> None:
+        """Add the figures of a detector to a record; crops: its boxes, in the order of scenes."""
+        above = [crop for crop in crops.finish() if crop.counts]
+        labelled = sum(crop.truth is not None for crop in above)
+        note = (
+            f"{labelled} of {len(above)} boxes are of an annotated face of a known class; the"
             " figures are of these"
         )
-        result = DetectorResult(
-            metrics=detection_metrics(self._above, self._known),
-            face_precision=face_precision(self._scenes),
-            precision={
-                key: scene_precision(
-                    self._scenes, predictions.probabilities[key], model.class_names, self._known
-                )
-                for key, model in self._models.items()
-            },
-            milliseconds=milliseconds,
-        )
-        return crop_set(DETECTED.format(name), above, self._models, note), result
+        self._add_row(record, crops, f"boxes of {key}", note)
+        record["findings"][key] = detection_metrics(scenes, self.confidence, self.class_names)
+        faces = average_precision([replace(scene, face_labels=None) for scene in scenes])
+        record["face_average_precision"][key] = {"AP50": faces.ap50, "AP": faces.ap}
+        precision = {
+            model: average_precision(with_labels(scenes, crops.crops, model), self.class_names)
+            for model in self.models
+        }
+        for name, measure in (
+            ("precisions", "ap50_by_class"),
+            ("mean_average_precision", "ap50"),
+            ("precisions_50_95", "ap_by_class"),
+            ("mean_average_precision_50_95", "ap"),
+        ):
+            record[name][key] = {model: getattr(ap, measure) for model, ap in precision.items()}
 
 
-def time_detectors(detectors: Detectors, image: np.ndarray) -> dict[str, float]:
+def with_labels(
+    scenes: Sequence[ImageBoxes], crops: Sequence[Crop], model: str
+) -> list[ImageBoxes]:
+    """Detections with the class that a model predicts for them.
+
+    Their score is the detector's confidence times the probability of the class. crops: of each box
+    of each scene, in order.
+    """
+    images, rest = [], iter(crops)
+    for scene in scenes:
+        of_scene = list(islice(rest, len(scene.boxes)))
+        probabilities = np.array([crop.probabilities[model].max() for crop in of_scene])
+        labels = [crop.predicted[model] for crop in of_scene]
+        images.append(replace(scene, scores=scene.scores * probabilities, box_labels=labels))
+    return images
+
+
+def time_detectors(detectors: Mapping[str, Detector], image: np.ndarray) -> dict[str, float]:
     """Milliseconds that each detector takes for an image stretched to TIMED_SIZE, the median.
 
     They take turns, so that whatever else the machine does slows all of them.
@@ -274,14 +271,6 @@ def time_detectors(detectors: Detectors, image: np.ndarray) -> dict[str, float]:
             if turn >= WARM_UPS:
                 seconds[name].append(perf_counter() - start)
     return {name: median(values) * 1e3 for name, values in seconds.items()}
-
-
-def _of_unknown_classes(name: str, counts: Counter[str]) -> list[str]:
-    return [
-        f"{name}: {count} face(s) of the class {label}, which not all models know:"
-        " counted as found or missed, but not as right or wrong"
-        for label, count in sorted(counts.items())
-    ]
 
 
 def _place(path: Path, box: FaceBox) -> str:

@@ -1,10 +1,10 @@
 """An evaluation as Markdown tables, aligned to be read as they are."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from facemask.evaluate.detection import AP_CONFIDENCE, WIDE_FACE_PX
 from facemask.evaluate.metrics import Ratio
-from facemask.evaluate.runner import SetResult
 
 NOTES = """\
 Right: the share of crops that are given their class, with its 95 % interval (Wilson). Balanced: the
@@ -36,141 +36,156 @@ light changes."""
 
 AGREEMENT_NOTES = "Same label: the share of crops that both models give the same class."
 
+Rows = list[dict[str, Any]]  # cells by column
+Records = Sequence[dict[str, Any]]  # of sets, see runner
 
-def tables(results: Sequence[SetResult], known: Sequence[str], confidence: float) -> str:
+# Columns of words are aligned on the left, the others on the right.
+WORD_COLUMNS = ("data", "crops", "model", "models", "detector", "width", "colour")
+
+
+def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
     """All tables of an evaluation, each with its notes.
 
     known: the classes that all models know; confidence: the operating point of the detectors.
     """
-    blocks = [_classes_table(results, known), *_notes(results), NOTES]
-    if by_width := [
-        {"data": result.name, "width": f"{width} px", **_ratio_cells(row)}
-        for result in results
-        for width, row in result.by_width.items()
-    ]:
-        blocks += [WIDTH_TITLE, _table(by_width, words=2)]
-    if by_colour := [
-        {"data": r.name, "crops": r.crop_sets[0].name, "colour": colour, **_ratio_cells(row)}
-        for r in results
-        for colour, row in r.by_colour.items()
-    ]:
-        blocks += [COLOUR_TITLE, _table(by_colour, words=3)]
-    if any(result.box_counts for result in results):
-        blocks += [BOXES_TITLE, _boxes_table(results)]
-    if any(result.detectors for result in results):
-        blocks += [
-            _detection_table(results),
-            DETECTION_NOTES.format(confidence=confidence),
-            _precision_table(results),
-            PRECISION_NOTES.format(confidence=min(AP_CONFIDENCE, confidence)),
-        ]
-    if any(crops.agreements for result in results for crops in result.crop_sets):
-        blocks += [_agreement_table(results), AGREEMENT_NOTES]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _classes_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
-    rows = []
-    for result in results:
-        for crops in result.crop_sets:
-            if not crops.figures:
-                rows.append({"data": result.name, "crops": crops.name, "model": "any", "number": 0})
-            for model, figures in crops.figures.items():
-                low, high = figures.interval
-                row = {"data": result.name, "crops": crops.name, "model": model}
-                row |= {"number": figures.crops, "right": _percent(figures.accuracy)}
-                row |= {"95 %": f"{low * 100:.1f}-{high * 100:.1f}"}
-                row |= {"balanced": _percent(figures.balanced_accuracy)}
-                row |= {name: _percent(figures.classes[name].recall) for name in known}
-                rows.append(row | {"ECE": f"{figures.calibration_error:.3f}"})
-    return _table(rows, words=3)
-
-
-def _notes(results: Sequence[SetResult]) -> list[str]:
-    lines = [
-        f"{result.name}, {crops.name}: {crops.note}."
-        for result in results
-        for crops in result.crop_sets
-        if crops.note
+    notes = [
+        f"{record['name']}, {row['name']}: {row['note']}."
+        for record in sets
+        for row in record["rows"]
+        if row["note"]
     ]
-    return ["\n".join(lines)] if lines else []
+    widths: Rows = [
+        {"data": record["name"], "width": f"{width} px"} | _ratio_cells(ratios)
+        for record in sets
+        for width, ratios in record["by_width"].items()
+    ]
+    colours: Rows = [
+        {"data": record["name"], "crops": record["rows"][0]["name"], "colour": colour}
+        | _ratio_cells(ratios)
+        for record in sets
+        for colour, ratios in record["by_colour"].items()
+    ]
+    lowest = min(AP_CONFIDENCE, confidence)
+    blocks = [  # the text above, the rows, the texts below
+        ("", _class_rows(sets, known), ["\n".join(notes), NOTES]),
+        (WIDTH_TITLE, widths, []),
+        (COLOUR_TITLE, colours, []),
+        (BOXES_TITLE, _box_count_rows(sets), []),
+        ("", _detection_rows(sets), [DETECTION_NOTES.format(confidence=confidence)]),
+        ("", _precision_rows(sets), [PRECISION_NOTES.format(confidence=lowest)]),
+        ("", _agreement_rows(sets), [AGREEMENT_NOTES]),
+    ]
+    texts = [
+        text for above, rows, below in blocks if rows for text in (above, _table(rows), *below)
+    ]
+    return "\n\n".join(filter(None, texts)) + "\n"
 
 
-def _boxes_table(results: Sequence[SetResult]) -> str:
-    rows = []
-    for result in results:
-        for detector, counts in result.box_counts.items():
-            images = counts.none + counts.one + counts.several
-            row = {"data": result.name, "detector": detector, "no box": counts.none}
-            row |= {"one": counts.one, "several": counts.several}
-            rows.append(row | {"one, %": _percent(counts.one / images)})
-    return _table(rows, words=2)
+def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
+    rows: Rows = []
+    for record in sets:
+        for crops in record["rows"]:
+            start = {"data": record["name"], "crops": crops["name"]}
+            if not crops["figures"]:
+                rows.append(start | {"model": "any", "number": 0})
+            for model, figures in crops["figures"].items():
+                low, high = figures.interval
+                row = {
+                    "model": model,
+                    "number": figures.crops,
+                    "right": _percent(figures.accuracy),
+                    "95 %": f"{low * 100:.1f}-{high * 100:.1f}",
+                    "balanced": _percent(figures.balanced_accuracy),
+                    **{label: _percent(figures.classes[label].recall) for label in known},
+                    "ECE": f"{figures.calibration_error:.3f}",
+                }
+                rows.append(start | row)
+    return rows
 
 
-def _detection_table(results: Sequence[SetResult]) -> str:
-    rows = []
-    for result in results:
-        for detector, figures in result.detectors.items():
-            metrics = figures.metrics
-            row = {"data": result.name, "detector": detector, "ms": f"{figures.milliseconds:.1f}"}
-            row |= {"faces": metrics.recall.total, "found": _percent(metrics.recall.fraction)}
-            row |= {f">= {WIDE_FACE_PX} px": _percent_of(metrics.large)}
-            row |= {"boxes right": _percent(metrics.precision.fraction)}
-            row |= {f"{width} px": _percent_of(ratio) for width, ratio in metrics.by_width.items()}
-            rows.append(
-                row | {label: _percent_of(ratio) for label, ratio in metrics.by_label.items()}
-            )
-    return _table(rows, words=2)
+def _box_count_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "detector": detector,
+            "no box": counts["none"],
+            "one": counts["one"],
+            "several": counts["several"],
+            "one, %": _percent(counts["one"] / sum(counts.values())),
+        }
+        for record in sets
+        for detector, counts in record["box_counts"].items()
+    ]
 
 
-def _precision_table(results: Sequence[SetResult]) -> str:
-    rows = []
-    for result in results:
-        for detector, figures in result.detectors.items():
-            faces = figures.face_precision
-            for model, precision in figures.precision.items():
-                row = {"data": result.name, "detector": detector, "model": model}
-                values = {"faces AP50": faces.ap50, "faces AP": faces.ap, "mAP50": precision.ap50}
-                values |= {f"AP50 {name}": ap for name, ap in precision.ap50_by_class.items()}
-                values |= {"mAP": precision.ap}
-                values |= {f"AP {name}": ap for name, ap in precision.ap_by_class.items()}
+def _detection_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "detector": detector,
+            "ms": f"{record['milliseconds'][detector]:.1f}",
+            "faces": metrics["recall"].total,
+            "found": _percent(metrics["recall"].fraction),
+            f">= {WIDE_FACE_PX} px": _percent_of(metrics["large"]),
+            "boxes right": _percent(metrics["precision"].fraction),
+            **{f"{width} px": _percent_of(ratio) for width, ratio in metrics["by_width"].items()},
+            **{label: _percent_of(ratio) for label, ratio in metrics["by_label"].items()},
+        }
+        for record in sets
+        for detector, metrics in record["findings"].items()
+    ]
+
+
+def _precision_rows(sets: Records) -> Rows:
+    rows: Rows = []
+    for record in sets:
+        for detector, faces in record["face_average_precision"].items():
+            for model in record["precisions"][detector]:
+                values = {"faces AP50": faces["AP50"], "faces AP": faces["AP"]}
+                for name, suffix in (("AP50", ""), ("AP", "_50_95")):
+                    mean = record[f"mean_average_precision{suffix}"][detector][model]
+                    by_class = record[f"precisions{suffix}"][detector][model]
+                    values |= {f"m{name}": mean}
+                    values |= {f"{name} {label}": value for label, value in by_class.items()}
+                row = {"data": record["name"], "detector": detector, "model": model}
                 rows.append(row | {name: _percent(value) for name, value in values.items()})
-    return _table(rows, words=3)
+    return rows
 
 
-def _agreement_table(results: Sequence[SetResult]) -> str:
-    rows = []
-    for result in results:
-        for crops in result.crop_sets:
-            for pair, figures in crops.agreements.items():
-                row = {"data": result.name, "crops": crops.name, "models": pair}
-                row |= {"number": figures.crops, "same label": _percent(figures.same_label)}
-                rows.append(row | {"largest difference": f"{figures.largest_difference:.4f}"})
-    return _table(rows, words=3)
+def _agreement_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "crops": crops["name"],
+            "models": pair,
+            "number": agreement["crops"],
+            "same label": _percent(agreement["same_label"]),
+            "largest difference": f"{agreement['largest_difference']:.4f}",
+        }
+        for record in sets
+        for crops in record["rows"]
+        for pair, agreement in crops["agreements"].items()
+    ]
 
 
-def _table(rows: Sequence[Mapping[str, object]], words: int) -> str:
-    """A Markdown table of rows by column; the first columns, `words` of them, hold words.
-
-    A cell that a row lacks is `-`.
-    """
+def _table(rows: Rows) -> str:
+    """A Markdown table of rows by column. A cell that a row lacks is `-`."""
     from tabulate import tabulate
 
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    # A bar would end the cell.
-    cells = [[str(row.get(name, "-")).replace("|", "/") for name in columns] for row in rows]
+    columns = dict.fromkeys(column for row in rows for column in row)
     return tabulate(
-        cells,
+        # A bar would end the cell.
+        [[str(row.get(name, "-")).replace("|", "/") for name in columns] for row in rows],
         headers=[name.replace("|", "/") for name in columns],
         tablefmt="pipe",
         disable_numparse=True,  # it would write 5.10 as 5.1
-        colalign=["left"] * words + ["right"] * (len(columns) - words),
+        colalign=["left" if name in WORD_COLUMNS else "right" for name in columns],
     )
 
 
-def _ratio_cells(ratios: Mapping[str, Ratio]) -> dict[str, str]:
+def _ratio_cells(ratios: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     return {
-        model: f"{ratio.count / ratio.total * 100:.1f} ({ratio.count}/{ratio.total})"
+        model: f"{ratio['right'] / ratio['total'] * 100:.1f} ({ratio['right']}/{ratio['total']})"
         for model, ratio in ratios.items()
     }
 

@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 
-from facemask.data.pascal_voc import AnnotatedFace
+from facemask.evaluate.crops import Crop
 from facemask.evaluate.detection import (
     AveragePrecision,
     ImageBoxes,
     average_precision,
     detection_metrics,
-    face_precision,
     match_boxes,
-    match_scene,
-    scene_precision,
-    size_name,
+    width_group,
 )
 from facemask.evaluate.metrics import Ratio
-from facemask.geometry import FaceBox
+from facemask.evaluate.runner import with_labels
 
 MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 
@@ -24,14 +21,6 @@ MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 def squares(*lefts: int, side: int = 20) -> np.ndarray:
     """Boxes (N, 4) of one size at these distances from the left."""
     return np.array([(x, 0, x + side, side) for x in lefts], float).reshape(-1, 4)
-
-
-def face(label: str, x: int, width: int = 20) -> AnnotatedFace:
-    return AnnotatedFace(FaceBox(x, 0, x + width, 20, 1.0), label)
-
-
-def box(x: int, confidence: float, width: int = 20) -> FaceBox:
-    return FaceBox(x, 0, x + width, 20, confidence)
 
 
 # --- matching ---
@@ -69,31 +58,33 @@ def test_nothing_to_match() -> None:
 def test_detection_metrics() -> None:
     """Widths on both sides of each limit; the faces of 15, 24 and 60 pixels are found."""
     widths = (15, 16, 23, 24, 31, 32, 59, 60)
-    lefts = np.cumsum((0, *widths)).tolist()
-    faces = [
-        face(MASKED if width < 40 else "other", x, width)
-        for x, width in zip(lefts, widths, strict=False)
+    rights = np.cumsum(widths)
+    faces = np.array(
+        [(right - width, 0, right, 20) for right, width in zip(rights, widths, strict=True)]
+    )
+    labels = [MASKED if width < 40 else "other" for width in widths]
+    boxes = np.vstack([faces[[0, 3, 7]], squares(1000), faces[[1]]])
+    scores = np.array([0.9, 0.9, 0.9, 0.9, 0.5])
+    images = [
+        ImageBoxes(faces, boxes, scores, labels),
+        ImageBoxes(squares(), squares(), np.zeros(0), []),
     ]
-    boxes = [box(lefts[i], 0.9, widths[i]) for i in (0, 3, 7)]
-    scenes = [match_scene(faces, [*boxes, box(1000, 0.9)]), match_scene([], [])]
-    metrics = detection_metrics(scenes, NAMES)
-    assert metrics.images == 2
-    assert metrics.recall == Ratio(3, 8)
-    assert metrics.precision == Ratio(3, 4)
-    assert metrics.by_width == {
+    metrics = detection_metrics(images, 0.5, NAMES)
+    assert (metrics["images"], metrics["ignored"]) == (2, 2)
+    assert (metrics["recall"], metrics["precision"]) == (Ratio(3, 8), Ratio(3, 4))
+    assert metrics["by_width"] == {
         "<16": Ratio(1, 1), "16-23": Ratio(0, 2), "24-31": Ratio(1, 2), "32-59": Ratio(0, 2),
         ">=60": Ratio(1, 1),
     }  # fmt: skip
-    assert metrics.large == Ratio(1, 3)
-    assert metrics.by_label == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
-    assert metrics.ignored == 2
+    assert metrics["large"] == Ratio(1, 3)
+    assert metrics["by_label"] == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
 
 
 @pytest.mark.parametrize(
     ("width", "name"), [(1, "<16"), (15, "<16"), (16, "16-23"), (59, "32-59"), (60, ">=60")]
 )
-def test_size_name(width: int, name: str) -> None:
-    assert size_name(width) == name
+def test_width_group(width: int, name: str) -> None:
+    assert width_group(width) == name
 
 
 # --- average precision ---
@@ -162,14 +153,16 @@ def test_a_detection_of_another_class_is_left_out() -> None:
     assert average_precision([image], NAMES).ap50 == 1.0
 
 
-def test_precision_in_scenes() -> None:
-    """With the classifier, the false box has more confidence and less score: .9 x .6 < .7 x 1."""
-    faces = [face(MASKED, 0), face("scarf", 200)]
-    scenes = [match_scene([], []), match_scene(faces, [box(100, 0.9), box(0, 0.7)])]
-    masked = np.array([0.6, 1.0])
-    found = scene_precision(scenes, np.column_stack([1 - masked, masked]), NAMES[::-1], NAMES)
+def test_precision_with_the_labels_of_a_classifier() -> None:
+    """The false box has more confidence and less score: .9 x .6 < .7 x 1."""
+    scene = ImageBoxes(squares(0, 200), squares(100, 0), np.array([0.9, 0.7]), [MASKED, "scarf"])
+    empty = ImageBoxes(squares(), squares(), np.zeros(0), [])
+    crops = [
+        Crop(None, "", True, 20, None, {"m": np.array([1 - masked, masked])}, {"m": MASKED})
+        for masked in (0.6, 1.0)
+    ]
+    found = average_precision(with_labels([empty, scene], crops, "m"), NAMES)
     assert found.ap50_by_class == {MASKED: 1.0, UNMASKED: None}
-    assert face_precision(scenes).ap50 == pytest.approx(0.5 * 51 / 101)
 
 
 def test_more_detections_than_coco_counts() -> None:

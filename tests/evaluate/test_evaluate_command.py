@@ -14,8 +14,8 @@ from facemask.detect.ssd import SSDFaceDetector
 from facemask.errors import FacemaskError
 from facemask.evaluate import __main__ as evaluate
 from facemask.evaluate.metrics import Ratio
-from facemask.evaluate.report import unique
-from facemask.evaluate.runner import BoxCounts, evaluate_folders
+from facemask.evaluate.plots import unique
+from facemask.evaluate.runner import Evaluation
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox
 from facemask.images import read_image
@@ -224,7 +224,7 @@ def test_models_without_a_class_in_common(photos: Path) -> None:
         class_names = ("cat", "dog")
 
     with pytest.raises(FacemaskError, match="expected models that have a class in common"):
-        evaluate_folders(photos / "photos", "photos", {"a": FakeClassifier(), "b": Others()}, {})
+        Evaluation({"a": FakeClassifier(), "b": Others()}, {}).class_names
 
 
 def test_an_image_that_cannot_be_read_is_named(
@@ -267,10 +267,14 @@ def test_two_models_of_one_name_are_told_apart(photos: Path) -> None:
 
 def test_figures_can_be_had_without_the_command(photos: Path) -> None:
     detectors = {"one": FakeDetector(FACE), "none": FakeDetector()}
-    found = evaluate_folders(photos / "photos", "set", {"m": FakeClassifier()}, detectors)
-    assert found.box_counts == {"one": BoxCounts(0, 4, 0), "none": BoxCounts(4, 0, 0)}
-    assert [crops.figures["m"].correct for crops in found.crop_sets] == [2, 4]
-    assert found.left_out_of == Ratio(0, 4)
+    evaluation = Evaluation({"m": FakeClassifier()}, detectors)
+    found = evaluation.class_folders(photos / "photos", "set")
+    assert found["box_counts"] == {
+        "one": {"none": 0, "one": 4, "several": 0},
+        "none": {"none": 4, "one": 0, "several": 0},
+    }
+    assert [row["figures"]["m"].correct for row in found["rows"]] == [2, 4]
+    assert found["left_out_of"] == Ratio(0, 4)
 
 
 # --- images that a model was trained on ---

@@ -3,14 +3,22 @@
 import numpy as np
 
 from facemask.evaluate import plots
-from facemask.evaluate.crops import Misclassification
+from facemask.evaluate.crops import Crop
 from facemask.evaluate.metrics import classification
 
 
 def test_a_sheet_has_as_many_pictures_as_there_are_mistakes() -> None:
     image = np.full((30, 20, 3), (255, 0, 0), np.uint8)  # blue, BGR
-    mistakes = [Misclassification("a", "b", 0.987, f"cost$_{i}$.jpg", image) for i in range(8)]
-    figure = plots.mistakes_figure(mistakes, "title")
+    mistakes = [
+        (
+            Crop(
+                "a", f"cost$_{i}$.jpg", True, 20, None, {"m": np.array([0.013, 0.987])}, {"m": "b"}
+            ),
+            image,
+        )
+        for i in range(8)
+    ]
+    figure = plots.mistakes_figure(mistakes, "m", "title")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(figure.axes) == 12
     assert len(shown) == 8
