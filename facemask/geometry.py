@@ -1,5 +1,6 @@
 """Face boxes: xyxy, in pixels, origin at the top left; x2 and y2 are exclusive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +71,11 @@ def face_boxes(
         FaceBox(*box, confidence=float(confidence)).clip(width, height)
         for box, confidence in zip(corners, confidences, strict=True)
     ]
+
+
+def as_array(boxes: Sequence[FaceBox]) -> np.ndarray:
+    """The corners of boxes, (N, 4) float64, xyxy."""
+    return np.array([box.corners for box in boxes], dtype=np.float64).reshape(-1, 4)
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:

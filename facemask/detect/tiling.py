@@ -3,7 +3,7 @@
 import numpy as np
 
 from facemask.detect.types import NMS_IOU, TILES_NMS_IOS, Detector
-from facemask.geometry import FaceBox, nms
+from facemask.geometry import FaceBox, as_array, nms
 
 # Neighbouring tiles overlap by this ratio of their side, so that a face on the border of one tile
 # lies whole in another. The whole image has the faces that are too large for the overlap.
@@ -33,8 +33,8 @@ class TiledDetector:
                     and not _is_cut(box.y1, box.y2, top, bottom, height)
                 ]
         faces.sort(key=lambda box: box.confidence, reverse=True)
-        corners = np.array([box.corners for box in faces], float).reshape(-1, 4)
-        return [faces[index] for index in nms(corners, NMS_IOU, TILES_NMS_IOS)]
+        kept = nms(as_array(faces), NMS_IOU, TILES_NMS_IOS)
+        return [faces[index] for index in kept]
 
 
 def _intervals(length: int, count: int) -> list[tuple[int, int]]:

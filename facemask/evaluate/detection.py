@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from facemask.evaluate.metrics import Ratio
-from facemask.geometry import FaceBox, ious
+from facemask.geometry import ious
 
 # A detection is of an annotated face from this overlap on, as in Pascal VOC.
 IOU_THRESHOLD = 0.5
@@ -146,11 +146,6 @@ def _coco_record(image: int, box: np.ndarray, category: int) -> dict[str, Any]:
     size = (x2 - x1, y2 - y1)
     area = size[0] * size[1]
     return {"image_id": image, "category_id": category, "bbox": [x1, y1, *size], "area": area}
-
-
-def as_array(boxes: Sequence[FaceBox]) -> np.ndarray:
-    """The corners of boxes, (N, 4) float64, xyxy."""
-    return np.array([box.corners for box in boxes], dtype=np.float64).reshape(-1, 4)
 
 
 def width_group(width: float) -> str:

@@ -21,7 +21,6 @@ from facemask.evaluate.detection import (
     AP_CONFIDENCE,
     WIDTHS,
     ImageBoxes,
-    as_array,
     average_precision,
     detection_metrics,
     match_boxes,
@@ -29,7 +28,7 @@ from facemask.evaluate.detection import (
 )
 from facemask.evaluate.image_sets import TrainedOn, labelled_files, read_unseen
 from facemask.evaluate.mask_colour import COLOURS
-from facemask.geometry import FaceBox
+from facemask.geometry import FaceBox, as_array
 from facemask.images import resize
 
 # How the detectors' speed is measured: height and width, and calls of each.

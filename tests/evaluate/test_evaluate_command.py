@@ -224,7 +224,7 @@ def test_models_without_a_class_in_common(photos: Path) -> None:
         class_names = ("cat", "dog")
 
     with pytest.raises(FacemaskError, match="expected models that have a class in common"):
-        Evaluation({"a": FakeClassifier(), "b": Others()}, {}).class_names
+        assert Evaluation({"a": FakeClassifier(), "b": Others()}, {}).class_names
 
 
 def test_an_image_that_cannot_be_read_is_named(
