@@ -83,9 +83,10 @@ def train(args: argparse.Namespace, images: "Images") -> int:
     recipe = {name: getattr(args, name) for name in options.RUN_SETTINGS}
     start = file_digest(find(args.start)) if args.start else args.weights
     run_of = {**recipe, "images": images_digest(images), "start": start}
-    checkpoint = Checkpoint(checkpoint_path(args.output), run_of)
     shapes = options.batch_shapes(recipe.pop("batch_size"))
     trainer = Trainer(images["train"], shapes=shapes, stop_after=args.stop_after, **recipe)
+    run_of["parameters"] = trainer.network.count_params()
+    checkpoint = Checkpoint(checkpoint_path(args.output), run_of)
     start_weights = read_weights(find(args.start)) if args.start else []
     if args.resume:
         trainer.resume(checkpoint)

@@ -87,7 +87,7 @@ def build_backbone(inputs: Any, stem: int, blocks: Sequence[Block]) -> list[Any]
         x = layers.ReLU(6.0)(x)
         x = layers.Conv2D(filters, 1, name=f"project_{number}")(x)
         if _has_shortcut(blocks, number):
-            x = layers.Add(name=f"add_{number}")([block_input, x])
+            x = layers.Add(name=f"shortcut_{number}")([block_input, x])
         outputs.append(x)
     return outputs
 
@@ -186,7 +186,7 @@ def prune_channels(
         projection = network.get_layer(f"project_{number}")
         outputs = [projection.input]
         if _has_shortcut(blocks, number):
-            outputs.append(network.get_layer(f"add_{number}").input[0])
+            outputs.append(network.get_layer(f"shortcut_{number}").input[0])
         rows, *shortcut = _sampled_outputs(keras.Model(network.input, outputs), batch)
         wanted = target - shortcut[0] if shortcut else target
         rows = np.hstack([rows, np.ones((len(rows), 1))])

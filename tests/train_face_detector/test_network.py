@@ -5,7 +5,13 @@ import pytest
 
 from facemask.detect.anchor_points import anchor_points
 from facemask.keras_backend import load_keras
-from facemask.train_face_detector.network import build_backbone, detector_model, prune_channels
+from facemask.train_face_detector.network import (
+    BLOCKS,
+    build_backbone,
+    build_face_network,
+    detector_model,
+    prune_channels,
+)
 
 from .conftest import tiny_network
 
@@ -19,6 +25,13 @@ def test_the_network_gives_a_row_for_each_anchor_point() -> None:
     logits = 2.0 * predictions[..., 0] - 1.0
     assert calibrated[..., 0] == pytest.approx(1 / (1 + np.exp(-logits)), rel=1e-4)
     assert calibrated[..., 1:] == pytest.approx(np.exp(predictions[..., 1:]), rel=1e-4)
+
+
+def test_one_network_makes_many_detectors() -> None:
+    """Keras numbers the names of operations, which must never be those of the network's layers."""
+    network = build_face_network()
+    for _ in range(len(BLOCKS)):
+        assert detector_model(network).output_shape == (None, None, 5)
 
 
 def test_pruning_keeps_the_output_of_the_backbone() -> None:
