@@ -94,7 +94,6 @@ def batches(
     """
     keras = load_keras()
     load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
-    shuffles = augmentation != "none"
     first, step = shard
 
     class Batches(keras.utils.PyDataset):
@@ -102,12 +101,11 @@ def batches(
 
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
-            self._epoch = 0
-            self._order = self._shuffled()
+            self.start_at(0)
 
         def _shuffled(self) -> np.ndarray:
             order = np.arange(len(indices))
-            if shuffles:
+            if augmentation != "none":
                 np.random.default_rng([seed, self._epoch]).shuffle(order)
             return order
 
@@ -134,9 +132,8 @@ def batches(
                     raise FacemaskError(f"{error} (it could be read before)") from error
                 inputs[row] = load(images, index, image, size, margin, rng)
             labels = images.labels[indices[positions]]
-            if weights is None:
-                return inputs, labels
-            return inputs, labels, weights[positions].astype(np.float32)
+            own = () if weights is None else (weights[positions].astype(np.float32),)
+            return inputs, labels, *own
 
     return Batches()
 
