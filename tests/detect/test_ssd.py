@@ -63,7 +63,7 @@ def test_confidence_is_strict_and_the_highest_scoring_comes_first() -> None:
 def test_the_network_gets_bgr_minus_the_mean() -> None:
     network = FakeNetwork()
     image = np.full((10, 20, 3), (204, 187, 133), np.uint8)
-    OpenCVNetwork(network).rows(image, 0.5)  # pyright: ignore[reportArgumentType]
+    OpenCVNetwork(network).boxes(image, 0.5)  # pyright: ignore[reportArgumentType]
     assert network.blob.shape == (1, 3, 300, 300)
     assert network.blob[0, :, 0, 0].tolist() == [100, 10, 10]
 
