@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from statistics import median
 from typing import TypeVar
 
@@ -12,22 +12,21 @@ T = TypeVar("T")
 class Timings:
     """Seconds that were spent in each stage; several threads may add at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, enabled: bool = True):
+        """enabled: otherwise nothing is measured, and report has nothing to log."""
         self._clock = clock
+        self._enabled = enabled
         self._start = clock()
         self._seconds: dict[str, list[float]] = {}
 
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """A context manager that times its block as one more run of the stage."""
-        return self._timed(name)
-
     @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
+        """A context manager that times its block as one more run of the stage."""
         start = self._clock()
         try:
             yield
         finally:
-            self._seconds.setdefault(name, []).append(self._clock() - start)
+            self._add(name, start)
 
     def taking(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """The items. Getting each of them from the iterable is timed as a run of the stage."""
@@ -38,8 +37,12 @@ class Timings:
                 item = next(iterator)
             except StopIteration:
                 return
-            self._seconds.setdefault(name, []).append(self._clock() - start)
+            self._add(name, start)
             yield item
+
+    def _add(self, name: str, start: float) -> None:
+        if self._enabled:
+            self._seconds.setdefault(name, []).append(self._clock() - start)
 
     def table(self, count: int, unit: str) -> list[str]:
         """Lines with each stage's runs, median and share, and the time for each of `count` units.
@@ -62,23 +65,8 @@ class Timings:
 
     def report(self, count: int, unit: str, log: Callable[[str], None]) -> None:
         """Log the table, line by line."""
-        for line in self.table(count, unit):
+        for line in self.table(count, unit) if self._enabled else ():
             log(line)
 
 
-class NoTimings(Timings):
-    """Measures nothing, and has nothing to report."""
-
-    _NOTHING = nullcontext()
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        return self._NOTHING
-
-    def taking(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        return iter(items)
-
-    def report(self, count: int, unit: str, log: Callable[[str], None]) -> None:
-        pass
-
-
-NO_TIMINGS = NoTimings()
+NO_TIMINGS = Timings(enabled=False)

@@ -87,3 +87,4 @@ def test_switched_off_it_costs_next_to_nothing() -> None:
     items = [1, 2]
     assert list(NO_TIMINGS.taking("read", items)) == items
     assert len(NO_TIMINGS.table(1, "frame")) == 2
+    NO_TIMINGS.report(1, "frame", pytest.fail)

@@ -19,14 +19,12 @@ from facemask.batch import stores
 from facemask.batch.dask_engine import Cluster
 from facemask.batch.inputs import describe_skipped, find_images, no_images
 from facemask.batch.labelling import (
-    Item,
+    ArchiveImage,
     Part,
     PartResult,
     Settings,
-    Task,
     label_part,
-    weights_digest,
-    weights_files,
+    network_digests,
 )
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, find
@@ -34,64 +32,69 @@ from facemask.images import is_document
 
 MANIFEST = "manifest.json"
 
-# Maps tasks to workers: gives each task with its result, in any order. The result is None for a
-# task that ended one worker after the other.
+# Maps parts to workers: gives each part with its result, in any order. The result is None for a
+# part that ended one worker after the other.
 Engine = Callable[
-    [Callable[[Task], PartResult], Iterable[Task]], Iterable[tuple[Task, PartResult | None]]
+    [Callable[[Part], PartResult], Iterable[Part]], Iterable[tuple[Part, PartResult | None]]
 ]
 
 
-def find_items(given: Sequence[str]) -> tuple[list[Item], list[str]]:
+def find_archive(given: Sequence[str]) -> tuple[list[ArchiveImage], list[str]]:
     """List the images given, and those in given folders and below given URLs, in order.
 
     Returns the images, and the skipped files, as inputs.find_images does.
     Raises FacemaskError for a folder, or a place in a store, without images.
     """
-    items: list[Item] = []
+    images: list[ArchiveImage] = []
     skipped: list[str] = []
     for text in given:
         if not stores.is_url(text):
             jobs, others = find_images([text])
-            items += [Item(job.name, str(job.path)) for job in jobs]
+            images += [(job.name, str(job.path)) for job in jobs]
             skipped += map(str, others)
             continue
         urls = stores.find_files(text)
         documents = [url for url in urls if is_document(Path(url)) and url != text]
         if len(documents) == len(urls):
             raise no_images(text)
-        items += [Item(url, url) for url in urls if url not in set(documents)]
+        images += [(url, url) for url in urls if url not in set(documents)]
         skipped += documents
-    return items, skipped
+    return images, skipped
 
 
 class ArchiveRun:
     """A run over an archive: its parts, and the folder or URL where they are written."""
 
-    def __init__(self, items: Sequence[Item], settings: Settings, parts: str, part_size: int):
-        """parts: the folder or URL. Raises FacemaskError for networks that can't be read."""
-        count = -(-len(items) // part_size)
-        digits = max(5, len(str(count - 1)))  # so that the names sort in the images' order
-        self.parts = [
-            Part(f"part-{number:0{digits}}.jsonl", tuple(items[number * part_size :][:part_size]))
-            for number in range(count)
-        ]
-        self._store = stores.Store(parts)
-        self._location = parts
-        self._settings = replace(
+    def __init__(
+        self, images: Sequence[ArchiveImage], settings: Settings, folder: str, part_size: int
+    ):
+        """folder: a path or URL. Raises FacemaskError for networks that can't be read."""
+        self._location, self._folder = folder, stores.open_path(folder)
+        settings = replace(
             settings, model=_project_path(settings.model), face=_project_path(settings.face)
         )
-        model, detector = (weights_digest(path) for _, path in weights_files(self._settings))
-        self._weights = model, detector
-        names = json.dumps([item.name for item in items]).encode()
+        weights = network_digests(settings)
+        absolute = folder if stores.is_url(folder) else str(Path(folder).absolute())
+        starts = range(0, len(images), part_size)
+        digits = max(5, len(str(len(starts) - 1)))  # so that the names sort in the images' order
+        self.parts = [
+            Part(
+                f"{absolute}/part-{number:0{digits}}.jsonl",
+                tuple(images[start : start + part_size]),
+                *(settings, weights, os.getcwd()),
+            )
+            for number, start in enumerate(starts)
+        ]
+        names = json.dumps([name for name, _ in images]).encode()
         # max_pixels is not in it: whoever raises the limit wants to continue the run.
         self._manifest = {
-            "images": len(items),
+            "images": len(images),
             "images_sha256": hashlib.sha256(names).hexdigest(),
             "part_size": part_size,
-            "parts": count,
-            "model_sha256": model,
+            "parts": len(self.parts),
+            "model_sha256": weights[0],
             "detector": settings.detector,
-            "detector_sha256": detector,
+            "detector_sha256": weights[1],
             "tiles": settings.tiles,
             "confidence": settings.confidence,
             "uncertain": settings.uncertain,
@@ -110,17 +113,16 @@ class ArchiveRun:
                     f"{self._location}: lies in {text}, whose files are the images to read;"
                     " expected another place for the parts"
                 )
-        names = self._store.names()
+        names = stores.names(self._folder)
         existing = {name for name in names if name.startswith("part-") and name.endswith(".jsonl")}
-        content = self._store.read(MANIFEST) if MANIFEST in names else None
-        if content is not None:
-            self._check_manifest(content)
+        if MANIFEST in names:
+            self._check_manifest(stores.read(self._folder / MANIFEST) or b"")
         elif existing:
             raise FacemaskError(
                 f"{self._location}: holds {min(existing)} but no {MANIFEST}; expected an empty"
                 " folder, or one that such a run wrote"
             )
-        return len(existing.intersection(part.file for part in self.parts))
+        return len(existing.intersection(_file_name(part) for part in self.parts))
 
     def _check_manifest(self, content: bytes) -> None:
         try:
@@ -132,8 +134,8 @@ class ArchiveRun:
             key = differing[0]
             raise FacemaskError(
                 f"{self._location}: holds the parts of another run: its {key} is"
-                f" {_short(manifest.get(key))}, this run's {_short(self._manifest[key])}; expected"
-                " an empty folder, or the same images and settings to continue with"
+                f" {manifest.get(key)}, this run's {self._manifest[key]}; expected an empty folder,"
+                " or the same images and settings to continue with"
             )
 
     def label(self, engine: Engine) -> Iterator[PartResult]:
@@ -143,15 +145,13 @@ class ArchiveRun:
         is not written, and its problem says so.
         Raises FacemaskError for networks that can't be loaded, and stores that fail.
         """
-        self._store.write(MANIFEST, json.dumps(self._manifest, indent=2).encode() + b"\n")
-        parts = self._location
-        parts = parts if stores.is_url(parts) else str(Path(parts).absolute())
-        common = self._settings, self._weights, os.getcwd(), parts
-        for task, result in engine(label_part, (Task(part, *common) for part in self.parts)):
-            yield result or _abandoned(task.part)
-        for name in self._store.names():  # what killed workers left behind
+        manifest = json.dumps(self._manifest, indent=2)
+        stores.write(self._folder / MANIFEST, f"{manifest}\n".encode())
+        for part, result in engine(label_part, self.parts):
+            yield result or _abandoned(part)
+        for name in stores.names(self._folder):  # what killed workers left behind
             if name.startswith(".part-"):
-                self._store.remove(name)
+                stores.remove(self._folder / name)
 
 
 def label_archive(
@@ -166,24 +166,24 @@ def label_archive(
 ) -> bool:
     """Label the images on the workers of a cluster, and write their records in parts.
 
-    images: as find_items takes them. parts, part_size: as ArchiveRun takes them.
+    images: as find_archive takes them. parts, part_size: as ArchiveRun takes them.
     open_cluster: entered when the parts are known to be needed. log, log_error: called with each
     line for the user. progress: makes the progress bar, as tqdm.tqdm does.
     Returns whether all images could be read and labelled. Raises FacemaskError for inputs without
     images, as ArchiveRun does, and where the cluster is gone.
     """
-    items, skipped = find_items(images)
+    listed, skipped = find_archive(images)
     if skipped:
         log(describe_skipped(skipped))
-    run = ArchiveRun(items, settings, parts, part_size)
+    run = ArchiveRun(listed, settings, parts, part_size)
     existing = run.check_folder(images)
     if existing:
         log(f"{parts} has {existing} of {len(run.parts)} parts already")
     faces = unread = missing = 0
     with open_cluster as cluster:
         workers = cluster.workers()
-        log(f"labelling {len(items)} images in {len(run.parts)} parts, {workers} at a time...")
-        with progress(total=len(items), unit=" images", disable=None) as bar:
+        log(f"labelling {len(listed)} images in {len(run.parts)} parts, {workers} at a time...")
+        with progress(total=len(listed), unit=" images", disable=None) as bar:
             for result in run.label(cluster.each):
                 for problem in result.problems:
                     log_error(problem)
@@ -191,18 +191,23 @@ def label_archive(
                 missing += result.missing
                 unread += 0 if result.missing else len(result.problems)
                 bar.update(result.images)
-    log(f"{len(items) - missing} images, {faces} faces, {unread} could not be read")
+    log(f"{len(listed) - missing} images, {faces} faces, {unread} could not be read")
     log(f"wrote {parts}")
     return not (unread or missing)
 
 
 def _abandoned(part: Part) -> PartResult:
-    first, last = part.items[0].name, part.items[-1].name
+    (first, _), (last, _) = part.images[0], part.images[-1]
     problem = (
-        f"{part.file}: not written: several workers ended one after the other while labelling it,"
-        f" perhaps for lack of memory; it is of {len(part.items)} images, from {first} to {last}"
+        f"{_file_name(part)}: not written: several workers ended one after the other while"
+        f" labelling it, perhaps for lack of memory; it is of {len(part.images)} images, from"
+        f" {first} to {last}"
     )
-    return PartResult(0, problems=(problem,), missing=len(part.items))
+    return PartResult(0, problems=(problem,), missing=len(part.images))
+
+
+def _file_name(part: Part) -> str:
+    return part.location.rpartition("/")[2]
 
 
 def _project_path(path: str) -> str:
@@ -217,13 +222,8 @@ def _project_path(path: str) -> str:
 
 def _is_inside(location: str, given: str) -> bool:
     """Whether a folder is, or lies in, a given one. Both are paths or URLs."""
-    inner, outer = stores.local_path(location), stores.local_path(given)
-    if inner and outer:
+    inner, outer = stores.open_path(location), stores.open_path(given)
+    if isinstance(inner, Path) and isinstance(outer, Path):
         outer = find(outer)
         return outer.is_dir() and inner.resolve().is_relative_to(outer.resolve())
-    return not (inner or outer) and f"{location.rstrip('/')}/".startswith(f"{given.rstrip('/')}/")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return f"{text[:8]}..." if len(text) == 64 else text
+    return f"{location.rstrip('/')}/".startswith(f"{given.rstrip('/')}/")

@@ -115,13 +115,15 @@ def open_cluster(
     try:
         from dask import config
         from distributed import Client
+        from distributed.utils import silence_logging_cmgr
     except ImportError as error:
         raise FacemaskError(
             f"--engine dask: needs Dask, which can't be imported ({error});"
             " `pip install -r requirements-archive.txt`"
         ) from error
     with ExitStack() as stack:
-        stack.enter_context(_silent_logs())
+        # What matters of Dask's own log is one line of ours.
+        stack.enter_context(silence_logging_cmgr(SILENT))
         if address is None:
             # One task a worker: else the death of a worker counts against its waiting tasks, too.
             stack.enter_context(config.set({"distributed.scheduler.worker-saturation": 1.0}))
@@ -139,7 +141,13 @@ def open_cluster(
                 f"{name}: expected a scheduler with workers, found none of them within"
                 f" {ANSWER_S:.0f} seconds; `python -m dask worker {name}` starts some"
             ) from error
-        client.subscribe_topic("all", lambda event: _report_lost_worker(event, warn))
+
+        def report_lost_worker(event: Any) -> None:
+            _, message = event
+            if message.get("action") == "remove-worker" and not message.get("expected"):
+                warn("a worker ended unexpectedly; its images are labelled again")
+
+        client.subscribe_topic("all", report_lost_worker)
         stack.callback(_quietly, lambda: client.unsubscribe_topic("all"))
         yield Cluster(client, name)
 
@@ -203,26 +211,6 @@ def _import_error(error: BaseException | None) -> ImportError | None:
     while error and not isinstance(error, ImportError):
         error = error.__cause__
     return error
-
-
-def _report_lost_worker(event: Any, warn: Callable[[str], None]) -> None:
-    _, message = event
-    if message.get("action") == "remove-worker" and not message.get("expected"):
-        warn("a worker ended unexpectedly; its images are labelled again")
-
-
-@contextmanager
-def _silent_logs() -> Iterator[None]:
-    """Keep Dask's own log off the screen: what matters of it is one line of ours."""
-    handlers = list(logging.getLogger("distributed").handlers)
-    levels = [handler.level for handler in handlers]
-    for handler in handlers:
-        handler.setLevel(SILENT)
-    try:
-        yield
-    finally:
-        for handler, level in zip(handlers, levels, strict=True):
-            handler.setLevel(level)
 
 
 def _quietly(call: Callable[[], Any]) -> None:

@@ -29,6 +29,10 @@ from facemask.threads import in_order, one_thread_per_image
 
 DOWNLOADS = 4  # images that a worker fetches from a store at once, while it labels others
 
+# An image of an archive: its name in the records, and a path (absolute, or relative to the run's
+# working folder) or a URL.
+ArchiveImage = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -72,16 +76,8 @@ def labelled_images(
 
 
 @dataclass(frozen=True)
-class Item:
-    """An image of the archive."""
-
-    name: str  # in the records: as the user gave it
-    location: str  # a path, relative to the run's working folder or absolute, or a URL
-
-
-@dataclass(frozen=True)
 class Settings:
-    """How images are labelled. Paths inside the project are relative to it, on every machine."""
+    """How an archive is labelled. Paths in the project are relative to it, on every machine."""
 
     model: str
     face: str
@@ -94,21 +90,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the images, and the file that their records go to."""
+    """Some images of an archive, with all that a worker needs to label them."""
 
-    file: str
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A part, with all that a worker needs to do it."""
-
-    part: Part
+    location: str  # of the file that the records go to: an absolute path or a URL
+    images: tuple[ArchiveImage, ...]
     settings: Settings
-    weights: tuple[str, str]  # sha256 of the model's and the detector's files, where the run began
+    weights: tuple[str, str]  # network_digests, where the run began
     working_folder: str  # there
-    parts: str  # the absolute folder, or the URL, that the parts go to
 
 
 @dataclass(frozen=True)
@@ -121,19 +109,18 @@ class PartResult:
     missing: int = 0  # images without records, because the part could not be done
 
 
-def label_part(task: Task) -> PartResult:
+def label_part(part: Part) -> PartResult:
     """Label a part's images and write their records, if that has not been done already.
 
     Raises FacemaskError for networks that can't be loaded or are not the run's, and for stores
     that fail.
     """
-    store, part = stores.Store(task.parts), task.part
-    records = _complete_records(store.read(part.file), part)
+    file = stores.open_path(part.location)
+    records = _complete_records(stores.read(file), part)
     if records is None:
         with one_thread_per_image():  # one thread here: the other cores have workers of their own
-            records = list(_label_images(task))
-        lines = "".join(f"{json.dumps(record)}\n" for record in records)
-        store.write(part.file, lines.encode())
+            records = list(_label_images(part))
+        stores.write(file, "".join(f"{json.dumps(record)}\n" for record in records).encode())
     return PartResult(
         images=len(records),
         faces=sum(len(record["faces"]) for record in records),
@@ -141,69 +128,56 @@ def label_part(task: Task) -> PartResult:
     )
 
 
-def _label_images(task: Task) -> Iterator[dict[str, Any]]:
-    """The record of each image of a part, in order."""
-    items = task.part.items
-    remote = any(stores.local_path(item.location) is None for item in items)
-    downloads = DOWNLOADS if remote else 1
-    with closing(in_order(_fetch, items, downloads, 2 * downloads)) as contents:
-        for item, content in zip(items, contents, strict=True):
-            try:
-                yield _label_image(item, content, task)
-            except ImageError as problem:
-                yield error_record(item.name, str(problem))
-
-
-def _fetch(item: Item) -> bytes | None:
-    """The content of an image in a store; None if it is missing, and for local files."""
-    remote = stores.local_path(item.location) is None
-    return stores.read_bytes(item.location) if remote else None
-
-
-def _label_image(item: Item, content: bytes | None, task: Task) -> dict[str, Any]:
-    """The record of an image. Raises ImageError where it can't be read."""
-    settings = task.settings
-    path = stores.local_path(item.location)
-    source = Path(task.working_folder, path) if path else content
-    if source is None:
-        raise ImageError(f"{item.location}: no such image, or none that may be read")
-    networks, reader = _process_state(settings, task.weights)
-    with reader.read(source, item.location) as image, networks.acquire() as pair:
-        detections = detect_masks(image, *pair, settings.confidence, settings.uncertain)
-        return image_record(item.name, image, detections)
-
-
 def _complete_records(content: bytes | None, part: Part) -> list[dict[str, Any]] | None:
     """The records of a part's file; None if it is missing, or does not have just these images."""
     try:
         records = [json.loads(line) for line in (content or b"").splitlines()]
-        names = [record["image"] for record in records]
+        complete = [record["image"] for record in records] == [name for name, _ in part.images]
     except (ValueError, TypeError, KeyError):
         return None
-    return records if names == [item.name for item in part.items] else None
+    return records if complete else None
+
+
+def _label_images(part: Part) -> Iterator[dict[str, Any]]:
+    """The record of each image of a part, in order."""
+
+    def find(image: ArchiveImage) -> Path | bytes | None:
+        """The path of an image; of one in a store its content, None if it is missing."""
+        path = stores.open_path(image[1])
+        return Path(part.working_folder, path) if isinstance(path, Path) else stores.read(path)
+
+    settings = part.settings
+    downloads = DOWNLOADS if any(stores.is_url(location) for _, location in part.images) else 1
+    with closing(in_order(find, part.images, downloads, 2 * downloads)) as sources:
+        for (name, location), source in zip(part.images, sources, strict=True):
+            try:
+                if source is None:
+                    raise ImageError(f"{location}: no such image, or none that may be read")
+                with _loading:
+                    networks, reader = _load(settings, part.weights)
+                with reader.read(source, location) as image, networks.acquire() as pair:
+                    detections = detect_masks(image, *pair, settings.confidence, settings.uncertain)
+                    record = image_record(name, image, detections)
+            except ImageError as problem:
+                record = error_record(name, str(problem))
+            yield record
 
 
 _loading = threading.Lock()  # a worker of a cluster may have several threads
 
 
-def _process_state(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, ImageReader]:
+@lru_cache(maxsize=1)
+def _load(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, ImageReader]:
     """The networks and the reader of a run: made once in each process, shared by its threads.
 
     Raises FacemaskError where the networks' files are not those that the run began with.
     """
-    with _loading:
-        return _make_process_state(settings, weights)
-
-
-@lru_cache(maxsize=1)
-def _make_process_state(
-    settings: Settings, weights: tuple[str, str]
-) -> tuple[Networks, ImageReader]:
-    for (network, path), expected in zip(weights_files(settings), weights, strict=True):
-        if weights_digest(path) != expected:
+    paths = network_files(settings)
+    for path, digest, expected in zip(paths, network_digests(settings), weights, strict=True):
+        if digest != expected:
             raise FacemaskError(
-                f"{path}: the {network} on {platform.node()} is not the one that the run began"
-                " with; expected the same files on all machines"
+                f"{path}: the file on {platform.node()} is not the one that the run began with;"
+                " expected the same files on all machines"
             )
     # A worker has one core. TensorFlow, which a .keras model needs, reads these as it starts.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -216,17 +190,17 @@ def _make_process_state(
     return networks, ImageReader(settings.max_pixels)
 
 
-def weights_files(settings: Settings) -> list[tuple[str, Path]]:
-    """The files of both networks, with what errors call them."""
-    detector = weights_file(settings.detector, PROJECT / settings.face)
-    return [("mask detector", PROJECT / settings.model), ("face detector", detector)]
+def network_files(settings: Settings) -> tuple[Path, Path]:
+    """The files of the mask classifier and of the face detector."""
+    return PROJECT / settings.model, weights_file(settings.detector, PROJECT / settings.face)
 
 
-def weights_digest(path: Path) -> str:
-    """sha256 of a file of weights. Raises FacemaskError naming the machine."""
+def network_digests(settings: Settings) -> tuple[str, str]:
+    """The sha256 of the network_files. Raises FacemaskError naming the machine."""
     try:
-        return file_digest(path)
+        model, detector = [file_digest(path) for path in network_files(settings)]
     except OSError as error:
         raise FacemaskError(
-            f"{path}: can't be read on {platform.node()}: {reason(error)}"
+            f"{error.filename}: can't be read on {platform.node()}: {reason(error)}"
         ) from error
+    return model, detector

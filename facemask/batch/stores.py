@@ -3,6 +3,9 @@
 Paths need the standard library alone. URLs are opened by universal-pathlib over fsspec, which come
 with requirements-archive.txt; each kind of store needs a package of its own as well: s3fs for
 s3://, gcsfs for gs://. Credentials are found as those packages find them.
+
+Each function raises FacemaskError where a folder or store fails, and for a URL that can't be
+opened.
 """
 
 import os
@@ -31,90 +34,73 @@ def is_url(location: str) -> bool:
     return "://" in location
 
 
-def local_path(location: str) -> Path | None:
-    """The path of a path, or of a file:// URL; None for other URLs."""
+def open_path(location: str) -> "Path | UPath":
+    """A path or URL as an object with the methods of pathlib; a path or file:// URL as a Path."""
     if not is_url(location):
         return Path(location)
-    if location.partition("://")[0] in ("file", "local"):
-        return Path(_open_url(location).path)
-    return None
+    path = _open_url(location)
+    return Path(path.path) if path.protocol in ("file", "local") else path
 
 
 def find_files(url: str) -> list[str]:
     """The URLs of all files below a URL but hidden ones, in the same order on every machine.
 
     The URL of a file gives that URL, and so does one at which nothing is: reading it reports the
-    error. Raises FacemaskError for a store that can't be listed.
+    error.
     """
-    place = _open_url(url)
-    root = place.path.rstrip("/")
+    folder = _open_url(url)
+    root = folder.path.rstrip("/")
     with _naming(url, "listed"):
-        paths = place.fs.find(root)
-        if paths == [root] or (not paths and not place.exists()):
+        paths = folder.fs.find(root)
+        if paths == [root] or (not paths and not folder.exists()):
             return [url]
     inner = sorted(path[len(root) :].lstrip("/") for path in paths)
     return [f"{url.rstrip('/')}/{name}" for name in inner if not is_hidden(PurePosixPath(name))]
 
 
-def read_bytes(url: str) -> bytes | None:
-    """The content of the file at a URL; None where there is none, or the user may not read it.
+def names(folder: "Path | UPath") -> set[str]:
+    """The names of the files in a folder, also hidden ones; empty where there is no such folder."""
+    with _naming(folder, "listed"):
+        if not isinstance(folder, Path):  # other machines write here, too
+            folder.fs.invalidate_cache(folder.path)
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
-    Raises FacemaskError where the store fails.
-    """
-    place = _open_url(url)
-    fs: Any = place.fs
-    with _naming(url, "read"):
+
+def read(path: "Path | UPath") -> bytes | None:
+    """The content of a file; None where there is none, or the user may not read it."""
+    with _naming(path, "read"):
         try:
-            return fs.cat_file(place.path)  # one request; UPath.read_bytes makes two
+            if isinstance(path, Path):
+                return path.read_bytes()
+            fs: Any = path.fs
+            return fs.cat_file(path.path)  # one request; UPath.read_bytes makes two
         except (FileNotFoundError, IsADirectoryError, PermissionError):
             return None
 
 
-class Store:
-    """A folder of small files at a path or URL. The first file written makes it.
+def write(path: "Path | UPath", content: bytes) -> None:
+    """Write a file, whole or not at all, also when the process is killed meanwhile.
 
-    Each method raises FacemaskError where the folder or the store fails.
+    Makes the folder of a path where it is missing.
     """
+    with _naming(path, "written"):
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+        elif path.protocol in _ATOMIC_PUT:
+            path.fs.pipe_file(path.path, content)
+        else:
+            temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.fs.pipe_file(temporary.path, content)
+            path.fs.mv(temporary.path, path.path)
 
-    def __init__(self, location: str):
-        """Raises FacemaskError for a URL that can't be opened."""
-        self._folder = local_path(location) or _open_url(location)
 
-    def names(self) -> set[str]:
-        """The names of the files in it, also hidden ones; empty where there is no such folder."""
-        folder = self._folder
-        with _naming(folder, "listed"):
-            if not isinstance(folder, Path):  # other machines write here, too
-                folder.fs.invalidate_cache(folder.path)
-            return {path.name for path in folder.iterdir()} if folder.exists() else set()
-
-    def read(self, name: str) -> bytes | None:
-        """The content of a file; None where there is none."""
-        path = self._folder / name
-        with _naming(path, "read"):
-            return path.read_bytes() if path.exists() else None
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all, also when the process is killed meanwhile."""
-        path = self._folder / name
-        with _naming(path, "written"):
-            if isinstance(path, Path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as part:
-                    part.write_bytes(content)
-            elif path.protocol in _ATOMIC_PUT:
-                path.fs.pipe_file(path.path, content)
-            else:
-                part = path.with_name(f".{name}.{platform.node()}.{os.getpid()}.part")
-                part.parent.mkdir(parents=True, exist_ok=True)
-                part.fs.pipe_file(part.path, content)
-                path.fs.mv(part.path, path.path)
-
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        path = self._folder / name
-        with _naming(path, "removed"):
-            path.unlink(missing_ok=True)
+def remove(path: "Path | UPath") -> None:
+    """Remove a file, if it is there."""
+    with _naming(path, "removed"):
+        path.unlink(missing_ok=True)
 
 
 def _open_url(url: str) -> "UPath":
@@ -127,9 +113,9 @@ def _open_url(url: str) -> "UPath":
         ) from error
     warnings.filterwarnings("ignore", module="upath")  # remarks on stores that it has no tests for
     with _naming(url, "opened"):  # an unknown scheme, a package that is missing, a bad setting
-        place = UPath(url)
-        place.fs.protocol  # noqa: B018 - opens the file system
-        return place
+        path = UPath(url)
+        path.fs.protocol  # noqa: B018 - opens the file system
+        return path
 
 
 @contextmanager

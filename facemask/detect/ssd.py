@@ -3,7 +3,7 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,16 +27,9 @@ INPUT_SIZE = (300, 300)
 MEAN_BGR = (104.0, 177.0, 123.0)
 
 
-class Network(Protocol):
-    """A runtime for the SSD."""
-
-    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """The boxes above a confidence, (N, 4) float32, and their confidences (N,) float32.
-
-        A box is x1, y1, x2 and y2 as fractions of the image's width and height. image: (H, W, 3)
-        uint8, BGR.
-        """
-        ...
+# Boxes (N, 4) float32, x1, y1, x2 and y2 as fractions of the image's width and height; and their
+# confidences (N,) float32.
+Boxes = tuple[np.ndarray, np.ndarray]
 
 
 class OpenCVNetwork:
@@ -45,12 +38,12 @@ class OpenCVNetwork:
     def __init__(self, network: cv2.dnn.Net):
         self._network = network
 
-    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """See Network."""
+    def boxes(self, image: np.ndarray, confidence: float) -> Boxes:
+        """The boxes strictly above a confidence. image: (H, W, 3) uint8, BGR."""
         self._network.setInput(cv2.dnn.blobFromImage(image, 1.0, INPUT_SIZE, MEAN_BGR))
+        # A row of Caffe's DetectionOutput: the image's number, the class (1: face), the confidence,
+        # the box. Without any box, OpenCV gives one row of zeros.
         rows = self._network.forward()[0, 0]
-        # A row: the image's number, the class (1: face), the confidence, the corners. Without any
-        # box, OpenCV gives one row of zeros.
         rows = rows[(rows[:, 1] == 1) & (rows[:, 2] > confidence)]
         return rows[:, 3:], rows[:, 2]
 
@@ -67,8 +60,8 @@ class LiteRTNetwork:
         self._model = LiteRTModel.from_bytes(weights, ssd.content, threads)
         self._model.prepare(ssd.size)
 
-    def boxes(self, image: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """See Network."""
+    def boxes(self, image: np.ndarray, confidence: float) -> Boxes:
+        """See OpenCVNetwork."""
         ssd = self._ssd
         resized = cv2.resize(image, ssd.size[::-1], interpolation=cv2.INTER_LINEAR)
         blob = cv2.subtract(resized, self._mean, dtype=cv2.CV_32F)
@@ -96,7 +89,7 @@ def decode_boxes(offsets: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 class SSDFaceDetector:
     """The SSD face detector: load it once, and call it for each image."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: OpenCVNetwork | LiteRTNetwork):
         self._network = network
 
     @staticmethod

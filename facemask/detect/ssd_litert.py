@@ -1,15 +1,14 @@
 """Conversion of the Caffe SSD to LiteRT, which runs it one and a half times as fast as cv2.dnn.
 
 The layers are read from the prototxt, their weights from cv2.dnn, and the result is a `.tflite`
-file in memory. LiteRT has no operators for prior boxes and for the detection output, so the numbers
-that these need are returned beside the file. Only what face_detector/deploy.prototxt uses of Caffe
-is supported.
+file in memory. LiteRT has no operators for prior boxes and for the detection output, so the prior
+boxes, which are the same for each image, and the parameters of the detection output are returned
+beside the file. Only what face_detector/deploy.prototxt uses of Caffe is supported.
 """
 
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,8 @@ class ConvertedSSD:
     content: bytes
     size: tuple[int, int]  # height and width of the input, pixels
     mean_bgr: np.ndarray  # (3,) float64
-    anchors: np.ndarray  # (N, 4) float32, see prior_boxes
+    # (N, 4) float32: x and y of the centre, width and height, as fractions of width and height
+    anchors: np.ndarray
     variances: np.ndarray  # (4,) float32, the factors of the offsets
     nms_threshold: float  # IoU
     top_k: int  # boxes that enter non-maximum suppression
@@ -68,7 +68,8 @@ def convert(
     Raises ValueError where the weights do not fit the prototxt, ImportError without LiteRT.
     """
     description = parse_prototxt(prototxt.read_text(encoding="utf-8"))
-    data, output, anchors, variances = _translate(description, network)
+    data, output = _translate(description, network)
+    anchors, variances = _prior_boxes(network, data)
     param: Message = _first(description["layer"][-1], "detection_output_param")
     nms_param: Message = _first(param, "nms_param")
     return ConvertedSSD(
@@ -86,25 +87,12 @@ def convert(
     )
 
 
-def prior_boxes(param: Message, grid: Sequence[int], image: Sequence[int]) -> np.ndarray:
-    """The anchors of Caffe's layer PriorBox for a grid, row by row.
-
-    param: a prior_box_param with one min_size, one max_size, and aspect ratios with flip. grid:
-    rows and columns. image: height and width in pixels.
-    Returns (rows * columns * anchors, 4) float32: x and y of the centre, width and height, all as
-    fractions of the image's width and height.
-    """
-    small, large = _first(param, "min_size"), _first(param, "max_size")
-    sizes = [(small, small), (math.sqrt(small * large),) * 2]
-    for ratio in param["aspect_ratio"]:
-        long, short = small * math.sqrt(ratio), small / math.sqrt(ratio)
-        sizes += [(long, short), (short, long)]
-    y, x = (np.mgrid[: grid[0], : grid[1]] + _first(param, "offset")) * _first(param, "step")
-    anchors = np.empty((grid[0], grid[1], len(sizes), 4), np.float32)
-    anchors[..., 0] = x[..., None] / image[1]
-    anchors[..., 1] = y[..., None] / image[0]
-    anchors[..., 2:] = np.array(sizes) / (image[1], image[0])
-    return anchors.reshape(-1, 4)
+def _prior_boxes(network: cv2.dnn.Net, data: "_Node") -> tuple[np.ndarray, np.ndarray]:
+    """The anchors and variances of ConvertedSSD, as the network's prior boxes state them."""
+    network.setInput(np.zeros((1, data.shape[2], *data.shape[:2]), np.float32))
+    corners, variances = network.forward("mbox_priorbox").reshape(2, -1, 4)
+    starts, ends = corners[:, :2], corners[:, 2:]
+    return np.hstack([(starts + ends) / 2, ends - starts]), variances[0]
 
 
 def parse_prototxt(text: str) -> Message:
@@ -148,10 +136,8 @@ class _Node:
     shift: Any = 0.0
 
 
-def _translate(
-    description: Message, network: cv2.dnn.Net
-) -> tuple[_Node, _Node, np.ndarray, np.ndarray]:
-    """The input, the output (N, VALUES), the N anchors, and the four variances of the offsets."""
+def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node]:
+    """The input, and the output (N, VALUES) for N anchors."""
 
     def weights() -> list[np.ndarray]:
         """The weights of the layer `name`: kernels (O, I, H, W), all others (C,)."""
@@ -163,7 +149,6 @@ def _translate(
     _, channels, height, width = _first(description, "input_shape")["dim"]
     data = _Node("", (height, width, channels))
     values: dict[str, Any] = {_first(description, "input"): data}
-    anchors, variances = [], []
     for layer in description["layer"]:
         name, top = _first(layer, "name"), _first(layer, "top")
         bottoms: list[Any] = [values.get(bottom) for bottom in layer["bottom"]]
@@ -188,20 +173,13 @@ def _translate(
                 values[top] = _Node("ADD", x.shape, bottoms)
             case "Normalize":
                 values[top] = _Node("L2_NORMALIZATION", x.shape, [x], scale=weights()[0])
-            case "PriorBox":
-                param = _first(layer, "prior_box_param")
-                anchors.append(prior_boxes(param, x.shape, data.shape))
-                variances = param["variance"]
             case "Concat":
                 values[top] = bottoms
-            case (
-                _
-            ):  # permutations, which LiteRT's order of axes needs not, and the detection output
+            case _:  # what LiteRT's order of axes does not need, and what comes after the heads
                 values[top] = x
     heads = [_head(*pair) for pair in zip(values["mbox_loc"], values["mbox_conf"], strict=True)]
-    total = np.concatenate(anchors)
-    output = _Node("CONCATENATION", (len(total), VALUES), heads, options={"axis": 1})
-    return data, output, total, np.array(variances, np.float32)
+    count = sum(head.shape[0] for head in heads)
+    return data, _Node("CONCATENATION", (count, VALUES), heads, options={"axis": 1})
 
 
 def _scale(node: _Node, scale: np.ndarray, shift: Any) -> _Node:

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
-from facemask.files import beside, reason, replacing
+from facemask.files import reason, replacing
 
 CSV_COLUMNS: tuple[str, ...] = (
     "image", "width", "height", "face", "x1", "y1", "x2", "y2",
@@ -68,103 +68,76 @@ def frame_record(
     }
 
 
-class RecordFile:
-    """A file with a record for each image, written as the records come.
+@contextmanager
+def record_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A context manager that gives a function, which writes the record of an image to a file.
 
-    A context manager. The file grows under a temporary name and gets its own name when the block
-    ends, also by an error or Ctrl-C: the records written until then are kept, as a whole file. A
-    run that ends in an error before its first record leaves the old file as it was, and so does a
-    file that could not be written.
+    A `.csv` file has a row for each face; an image without faces, or with an error, has one row
+    without a face. Any other file is a JSON list with one object for each image.
+    The file grows under a temporary name and gets its own name when the block ends, also by an
+    error or Ctrl-C: the records written until then are kept, as a whole file. A run that ends in an
+    error before its first record leaves the old file as it was, and so does a file that could not
+    be written.
     Raises FacemaskError when the file can't be written.
     """
+    is_table = path.suffix.lower() == ".csv"
+    count, failed = 0, False
+    ended_by: BaseException | None = None
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, CSV_COLUMNS)
 
-    def __init__(self, path: Path):
-        self._path = path
-        self._temporary = beside(path)
-        self._count = 0
-        self._complete = True
+        def write(record: dict[str, Any]) -> None:
+            nonlocal count, failed
+            try:
+                if is_table:
+                    table.writerows(_rows(record))
+                else:
+                    text = json.dumps(record, ensure_ascii=False)
+                    file.write(f",\n{text}" if count else f"\n{text}")
+            except OSError as error:
+                failed = True
+                raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
+            count += 1
+
+        if is_table:
+            table.writeheader()
+        else:
+            file.write("[")
         try:
-            self._file = self._temporary.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
-        self.begin(self._file)
-
-    def begin(self, file: TextIO) -> None:
-        """Write what comes before the first record."""
-
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        """Write a record; numbers count from 0."""
-        raise NotImplementedError
-
-    def end(self, file: TextIO, count: int) -> None:
-        """Write what comes after the last record. count: of all records."""
-
-    def write(self, record: dict[str, Any]) -> None:
-        try:
-            self.add(self._file, record, self._count)
-        except OSError as error:
-            self._complete = False
-            raise FacemaskError(f"{self._path}: can't be written: {reason(error)}") from error
-        self._count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._complete or (kind and not self._count):
-            with suppress(OSError):
-                self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            return
-        with replacing(self._path), self._file:  # it renames the temporary file, self._temporary
-            self.end(self._file, self._count)
+            yield write
+        except BaseException as error:
+            if failed or not count:
+                raise
+            ended_by = error
+        if not is_table:
+            file.write("\n]\n" if count else "]\n")
+    if ended_by:
+        raise ended_by
 
 
-class JSONList(RecordFile):
-    """A JSON list with one object for each image."""
-
-    def begin(self, file: TextIO) -> None:
-        file.write("[")
-
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        file.write((",\n" if number else "\n") + json.dumps(record, ensure_ascii=False))
-
-    def end(self, file: TextIO, count: int) -> None:
-        file.write("\n]\n" if count else "]\n")
-
-
-class CSVTable(RecordFile):
-    """A row for each face. An image without faces, or with an error, has one row without a face."""
-
-    def begin(self, file: TextIO) -> None:
-        self._writer = csv.DictWriter(file, CSV_COLUMNS)
-        self._writer.writeheader()
-
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        image = {key: value for key, value in record.items() if key != "faces"}
-        for face_number, face in enumerate(record["faces"]):
-            box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
-            other = {key: value for key, value in face.items() if key != "box"}
-            self._writer.writerow({**image, "face": face_number, **box, **other})
-        if not record["faces"]:
-            self._writer.writerow(image)
+def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of an image's record in a table."""
+    image = {key: value for key, value in record.items() if key != "faces"}
+    for number, face in enumerate(record["faces"]):
+        box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
+        other = {key: value for key, value in face.items() if key != "box"}
+        yield {**image, "face": number, **box, **other}
+    if not record["faces"]:
+        yield image
 
 
 @contextmanager
-def open_records(
-    json_file: Path | None, csv_file: Path | None
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A context manager that gives a function: it writes a record to each file that is wanted.
+def open_records(*paths: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A context manager that gives a function: it writes a record to each path that is not None.
 
-    The files are finished when the block ends; see RecordFile.
+    See record_file for the files.
     """
     with ExitStack() as stack:
-        kinds = ((JSONList, json_file), (CSVTable, csv_file))
-        files = [stack.enter_context(kind(path)) for kind, path in kinds if path]
+        writers = [stack.enter_context(record_file(path)) for path in paths if path]
 
         def write(record: dict[str, Any]) -> None:
-            for file in files:
-                file.write(record)
+            for write_to_file in writers:
+                write_to_file(record)
 
         yield write
 

@@ -21,9 +21,9 @@ from distributed import KilledWorker, LocalCluster
 
 import detect_mask_image
 from facemask.batch import dask_engine, labelling
-from facemask.batch.archive import ArchiveRun, find_items
+from facemask.batch.archive import ArchiveRun, find_archive
 from facemask.batch.dask_engine import Cluster, open_cluster
-from facemask.batch.labelling import Item, Part, PartResult, Settings, Task, label_part
+from facemask.batch.labelling import Part, PartResult, Settings, label_part
 from facemask.detect import ssd
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
@@ -51,7 +51,7 @@ def photos(fake_networks: FakeDetector, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "face").mkdir()
     (tmp_path / "face" / ssd.WEIGHTS_NAME).write_bytes(b"a detector")
     yield tmp_path
-    labelling._make_process_state.cache_clear()
+    labelling._load.cache_clear()
 
 
 def in_turn(function, tasks: Iterable[Any]) -> Iterator[Any]:
@@ -69,7 +69,7 @@ def run(
     given: list[str], parts: str = "parts", engine=in_turn, size: int = 3, settings=SETTINGS
 ) -> list[PartResult]:
     """Find the images, check the folder and do the parts, as the script does."""
-    items, _ = find_items(given)
+    items, _ = find_archive(given)
     archive_run = ArchiveRun(items, settings, parts, size)
     archive_run.check_folder(given)
     return list(archive_run.label(engine))
@@ -141,7 +141,7 @@ def test_complete_parts_are_kept_and_others_are_done(
     monkeypatch.setattr(
         fake_networks, "detect", lambda image, _: brightness.append(image.mean()) or find(image)
     )
-    items, _ = find_items(["photos"])
+    items, _ = find_archive(["photos"])
     again = ArchiveRun(items, SETTINGS, "parts", 1)
     assert again.check_folder(["photos"]) == 6
     results = list(again.label(in_turn))
@@ -192,14 +192,14 @@ def test_parts_beside_the_images_are_refused(photos: Path, parts: str) -> None:
 
 
 def test_a_worker_with_other_weights_does_nothing(photos: Path) -> None:
-    items, _ = find_items(["photos"])
+    items, _ = find_archive(["photos"])
     archive_run = ArchiveRun(items, SETTINGS, "parts", 3)
 
     def elsewhere(function, tasks: Iterable[Any]) -> Iterator[Any]:
         for task in tasks:
             yield task, function(replace(task, weights=(task.weights[0], "other")))
 
-    with pytest.raises(FacemaskError, match=r"the face detector on .* is not the one that the run"):
+    with pytest.raises(FacemaskError, match=rf"{ssd.WEIGHTS_NAME}: the file on .* is not the one"):
         list(archive_run.label(elsewhere))
     assert os.listdir("parts") == ["manifest.json"]
 
@@ -207,7 +207,7 @@ def test_a_worker_with_other_weights_does_nothing(photos: Path) -> None:
 def test_a_part_that_is_abandoned_is_a_problem_and_the_others_are_done(photos: Path) -> None:
     def deadly(function, tasks: Iterable[Any]) -> Iterator[Any]:
         for task in tasks:
-            yield task, None if task.part.file == "part-00001.jsonl" else function(task)
+            yield task, None if task.location.endswith("part-00001.jsonl") else function(task)
 
     results = run(["photos"], engine=deadly)
     assert [result.missing for result in results] == [0, 3, 0]
@@ -229,8 +229,8 @@ def test_object_stores_are_read_and_written(photos: Path) -> None:
     for path in sorted(Path("photos").iterdir()):
         store.pipe_file(f"/bucket/deep/{path.name}", path.read_bytes())
     store.pipe_file("/bucket/.hidden/0.png", b"")
-    items, skipped = find_items(["memory://bucket"])
-    assert [item.name for item in items][:2] == [
+    items, skipped = find_archive(["memory://bucket"])
+    assert [name for name, _ in items][:2] == [
         "memory://bucket/deep/0.png",
         "memory://bucket/deep/1.png",
     ]
@@ -261,7 +261,7 @@ def test_object_stores_are_read_and_written(photos: Path) -> None:
     with pytest.raises(FacemaskError, match="lies in memory://bucket"):
         run(["memory://bucket"], "memory://bucket/deep/parts")
     with pytest.raises(FacemaskError, match="found none in it"):
-        find_items(["memory://found"])
+        find_archive(["memory://found"])
 
 
 def test_file_urls_are_paths(photos: Path) -> None:
@@ -276,7 +276,7 @@ def test_file_urls_are_paths(photos: Path) -> None:
 @pytest.mark.parametrize("url", ["zork://a/b", "s3://"])
 def test_a_store_that_cannot_be_opened_is_one_line(photos: Path, url: str) -> None:
     with pytest.raises(FacemaskError, match=f"^{url}: can't be ") as problem:
-        find_items([url])
+        find_archive([url])
     assert "\n" not in str(problem.value)
 
 
@@ -478,7 +478,5 @@ def test_label_part_can_be_sent() -> None:
     """Dask sends the function by its name, so the other side must be able to import it."""
     import pickle
 
-    part = Part("part-00000.jsonl", (Item("a.png", "a.png"),))
-    task = Task(part, SETTINGS, ("a", "b"), "/", "/parts")
-    function, sent = pickle.loads(pickle.dumps((label_part, task)))
-    assert (function, sent) == (label_part, task)
+    part = Part("/parts/part-00000.jsonl", (("a.png", "a.png"),), SETTINGS, ("a", "b"), "/")
+    assert pickle.loads(pickle.dumps((label_part, part))) == (label_part, part)

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from facemask.batch import stores
-from facemask.batch.stores import Store, find_files, local_path, read_bytes
+from facemask.batch.stores import find_files, open_path
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
@@ -31,31 +31,27 @@ def location(
 
 
 def test_files_are_written_listed_read_and_removed(location: str) -> None:
-    store = Store(location)
-    assert store.names() == set()
-    assert store.read("one") is None
-    store.write("one", b"first")
-    store.write("one", b"1")
-    store.write(".two", b"2")
-    store.write("empty", b"")
-    assert store.names() == {"one", ".two", "empty"}
-    assert [store.read(name) for name in ("one", ".two", "empty", "none")] == [
-        b"1",
-        b"2",
-        b"",
-        None,
-    ]
-    store.remove("one")
-    store.remove("one")
-    assert Store(location).names() == {".two", "empty"}
+    folder = open_path(location)
+    assert stores.names(folder) == set()
+    assert stores.read(folder / "one") is None
+    stores.write(folder / "one", b"first")
+    stores.write(folder / "one", b"1")
+    stores.write(folder / ".two", b"2")
+    stores.write(folder / "empty", b"")
+    assert stores.names(folder) == {"one", ".two", "empty"}
+    content = [stores.read(folder / name) for name in ("one", ".two", "empty", "none")]
+    assert content == [b"1", b"2", b"", None]
+    stores.remove(folder / "one")
+    stores.remove(folder / "one")
+    assert stores.names(open_path(location)) == {".two", "empty"}
 
 
 def test_what_another_process_writes_is_seen(location: str) -> None:
-    store, other = Store(location), Store(location)
-    store.write("mine", b"")
-    assert store.names() == {"mine"}
-    other.write("theirs", b"")
-    assert store.names() == {"mine", "theirs"}
+    folder, other = open_path(location), open_path(location)
+    stores.write(folder / "mine", b"")
+    assert stores.names(folder) == {"mine"}
+    stores.write(other / "theirs", b"")
+    assert stores.names(folder) == {"mine", "theirs"}
 
 
 def test_files_below_a_url_are_found_in_order_and_without_hidden_ones() -> None:
@@ -66,22 +62,16 @@ def test_files_below_a_url_are_found_in_order_and_without_hidden_ones() -> None:
     expected = ["memory://bucket/in/a/z?.png", "memory://bucket/in/b c#1.png"]
     assert find_files("memory://bucket/in") == expected
     assert find_files("memory://bucket/in/") == expected
-    assert [read_bytes(url) for url in expected] == [b"a/z?.png", b"b c#1.png"]
+    assert [stores.read(open_path(url)) for url in expected] == [b"a/z?.png", b"b c#1.png"]
     assert find_files(expected[0]) == [expected[0]]
     assert find_files("memory://bucket/none.png") == ["memory://bucket/none.png"]
-    assert read_bytes("memory://bucket/none.png") is None
+    assert stores.read(open_path("memory://bucket/none.png")) is None
 
 
-@pytest.mark.parametrize(
-    ("location", "path"),
-    [
-        ("a/b.png", Path("a/b.png")),
-        ("file:///a/b c.png", Path("/a/b c.png")),
-        ("memory://a/b.png", None),
-    ],
-)
-def test_local_paths_are_told_from_other_urls(location: str, path: Path | None) -> None:
-    assert local_path(location) == path
+def test_file_urls_are_paths_and_other_urls_are_not() -> None:
+    assert open_path("a/b.png") == Path("a/b.png")
+    assert open_path("file:///a/b c.png") == Path("/a/b c.png")
+    assert not isinstance(open_path("memory://a/b.png"), Path)
 
 
 def test_a_store_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +80,12 @@ def test_a_store_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
     for method in ("ls", "find", "cat_file", "pipe_file", "exists", "rm"):
         monkeypatch.setattr(type(fsspec.filesystem("memory")), method, fail)
-    store = Store("memory://bucket")
+    folder = open_path("memory://bucket")
     for action, call in {
-        "listed": store.names,
-        "read": lambda: read_bytes("memory://bucket/a"),
-        "written": lambda: store.write("a", b""),
-        "removed": lambda: store.remove("a"),
+        "listed": lambda: stores.names(folder),
+        "read": lambda: stores.read(folder / "a"),
+        "written": lambda: stores.write(folder / "a", b""),
+        "removed": lambda: stores.remove(folder / "a"),
     }.items():
         message = rf"^memory://bucket\S*: can't be {action}: <html> 503 Slow Down</html>$"
         with pytest.raises(FacemaskError, match=message):
@@ -108,16 +98,16 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     message = rf"^{tmp_path}/file/a: can't be written: File exists$"
     with pytest.raises(FacemaskError, match=message):
-        Store(str(tmp_path / "file")).write("a", b"")
+        stores.write(tmp_path / "file" / "a", b"")
 
 
 def test_paths_need_no_package_for_urls(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['fsspec'] = sys.modules['upath'] = None\n"
-        "from facemask.batch.stores import Store, find_files\n"
-        f"store = Store({str(tmp_path / 'a')!r}); store.write('b', b'1')\n"
-        "print(store.names(), store.read('b'))\n"
-        "try: find_files('s3://bucket')\n"
+        "from facemask.batch import stores\n"
+        f"folder = stores.open_path({str(tmp_path / 'a')!r}); stores.write(folder / 'b', b'1')\n"
+        "print(stores.names(folder), stores.read(folder / 'b'))\n"
+        "try: stores.find_files('s3://bucket')\n"
         "except Exception as error: print(error)"
     )
     process = subprocess.run(

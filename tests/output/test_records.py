@@ -10,6 +10,7 @@ from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.output import records as records_module
+from facemask.output.records import record_file
 
 IMAGE = np.zeros((600, 512, 3), np.uint8)
 DETECTIONS = [
@@ -29,14 +30,14 @@ RECORDS = [
 ]
 
 
-def write(file: records_module.RecordFile, records: list[dict]) -> None:
-    with file:
+def write(path: Path, records: list[dict]) -> None:
+    with record_file(path) as write_record:
         for record in records:
-            file.write(record)
+            write_record(record)
 
 
 def test_json_is_a_list_of_images_in_order(tmp_path: Path) -> None:
-    write(records_module.JSONList(tmp_path / "faces.json"), RECORDS)
+    write(tmp_path / "faces.json", RECORDS)
     records = json.loads((tmp_path / "faces.json").read_text(encoding="utf-8"))
     assert records[0]["image"] == "a b.png"
     assert (records[0]["width"], records[0]["height"]) == (512, 600)
@@ -48,12 +49,12 @@ def test_json_is_a_list_of_images_in_order(tmp_path: Path) -> None:
 
 
 def test_json_without_records_is_an_empty_list(tmp_path: Path) -> None:
-    write(records_module.JSONList(tmp_path / "faces.json"), [])
+    write(tmp_path / "faces.json", [])
     assert (tmp_path / "faces.json").read_text() == "[]\n"
 
 
 def test_csv_has_a_row_for_each_face_and_one_for_an_image_without(tmp_path: Path) -> None:
-    write(records_module.CSVTable(tmp_path / "faces.csv"), RECORDS)
+    write(tmp_path / "faces.csv", RECORDS)
     with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a b.png", "a b.png", "nobody.png", "Käse.png"]
@@ -64,78 +65,64 @@ def test_csv_has_a_row_for_each_face_and_one_for_an_image_without(tmp_path: Path
     assert rows[3]["error"] == "Käse.png: no such image"
 
 
-@pytest.fixture(params=[records_module.JSONList, records_module.CSVTable])
-def old(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> tuple[type[records_module.RecordFile], Path]:
-    """A kind of file, and the path of an older file."""
-    path = tmp_path / "found"
+@pytest.fixture(params=["faces.json", "faces.csv"])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An older file of each kind."""
+    path = tmp_path / request.param
     path.write_text("old")
-    return request.param, path
+    return path
 
 
-def test_the_old_file_stays_until_the_new_one_is_complete(
-    old: tuple[type[records_module.RecordFile], Path],
-) -> None:
-    kind, path = old
-    with kind(path) as file:
-        file.write(RECORDS[0])
-        assert path.read_text() == "old"
-    assert "a b.png" in path.read_text()
-    assert list(path.parent.iterdir()) == [path]
+def test_the_old_file_stays_until_the_new_one_is_complete(old: Path) -> None:
+    with record_file(old) as write_record:
+        write_record(RECORDS[0])
+        assert old.read_text() == "old"
+    assert "a b.png" in old.read_text()
+    assert list(old.parent.iterdir()) == [old]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, FacemaskError])
-def test_the_records_of_an_interrupted_run_are_kept(
-    old: tuple[type[records_module.RecordFile], Path], error: type[BaseException]
-) -> None:
-    kind, path = old
-
+def test_the_records_of_an_interrupted_run_are_kept(old: Path, error: type[BaseException]) -> None:
     def interrupted_run() -> None:
-        with kind(path) as file:
-            file.write(RECORDS[0])
+        with record_file(old) as write_record:
+            write_record(RECORDS[0])
             raise error
 
     with pytest.raises(error):
         interrupted_run()
-    interrupted = path.read_bytes()
-    write(kind(path), RECORDS[:1])
-    assert path.read_bytes() == interrupted
-    assert list(path.parent.iterdir()) == [path]
+    interrupted = old.read_bytes()
+    write(old, RECORDS[:1])
+    assert old.read_bytes() == interrupted
+    assert list(old.parent.iterdir()) == [old]
 
 
-def test_a_run_that_fails_before_its_first_record_replaces_nothing(
-    old: tuple[type[records_module.RecordFile], Path],
-) -> None:
-    kind, path = old
-    with pytest.raises(FacemaskError), kind(path):
+def test_a_run_that_fails_before_its_first_record_replaces_nothing(old: Path) -> None:
+    with pytest.raises(FacemaskError, match="no network"), record_file(old):
         raise FacemaskError("no network")
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
 
 
 @pytest.mark.parametrize("count", [1, 2000])
 def test_a_full_disk_is_one_line_and_replaces_nothing(
-    old: tuple[type[records_module.RecordFile], Path], monkeypatch: pytest.MonkeyPatch, count: int
+    old: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """One record fits into the buffer, and fails when the file is closed; 2,000 fail before."""
-    kind, path = old
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    temporary = path.with_name("temporary")
+    temporary = old.with_name("temporary")
     temporary.symlink_to("/dev/full")
-    monkeypatch.setattr(records_module, "beside", lambda _: temporary)
     monkeypatch.setattr(files, "beside", lambda _: temporary)
-    with pytest.raises(FacemaskError, match=r"found: can't be written: .*space"):
-        write(kind(path), RECORDS[:1] * count)
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(FacemaskError, match=rf"{old.name}: can't be written: .*space"):
+        write(old, RECORDS[:1] * count)
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
 
 
 def test_records_are_not_collected_in_memory(tmp_path: Path) -> None:
-    with records_module.JSONList(tmp_path / "faces.json") as file:
+    with record_file(tmp_path / "faces.json") as write_record:
         for _ in range(200):
-            file.write(RECORDS[0])
+            write_record(RECORDS[0])
         size = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert size > 0.7 * (tmp_path / "faces.json").stat().st_size
 
