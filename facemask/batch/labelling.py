@@ -167,7 +167,8 @@ def _label_image(item: Item, content: bytes | None, task: Task) -> dict[str, Any
     source = Path(task.working_folder, path) if path else content
     if source is None:
         raise ImageError(f"{item.location}: no such image, or none that may be read")
-    networks, reader = _process_state(settings, task.weights)
+    with _loading:
+        networks, reader = _networks_and_reader(settings, task.weights)
     with reader.read(source, item.location) as image, networks.acquire() as pair:
         detections = detect_masks(image, *pair, settings.confidence, settings.uncertain)
         return image_record(item.name, image, detections)
@@ -186,19 +187,14 @@ def _complete_records(content: bytes | None, part: Part) -> list[dict[str, Any]]
 _loading = threading.Lock()  # a worker of a cluster may have several threads
 
 
-def _process_state(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, ImageReader]:
+@lru_cache(maxsize=1)
+def _networks_and_reader(
+    settings: Settings, weights: tuple[str, str]
+) -> tuple[Networks, ImageReader]:
     """The networks and the reader of a run: made once in each process, shared by its threads.
 
     Raises FacemaskError where the networks' files are not those that the run began with.
     """
-    with _loading:
-        return _make_process_state(settings, weights)
-
-
-@lru_cache(maxsize=1)
-def _make_process_state(
-    settings: Settings, weights: tuple[str, str]
-) -> tuple[Networks, ImageReader]:
     for (network, path), expected in zip(weights_files(settings), weights, strict=True):
         if weights_digest(path) != expected:
             raise FacemaskError(

@@ -51,7 +51,7 @@ def photos(fake_networks: FakeDetector, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "face").mkdir()
     (tmp_path / "face" / ssd.WEIGHTS_NAME).write_bytes(b"a detector")
     yield tmp_path
-    labelling._make_process_state.cache_clear()
+    labelling._networks_and_reader.cache_clear()
 
 
 def in_turn(function, tasks: Iterable[Any]) -> Iterator[Any]:
