@@ -88,8 +88,8 @@ def main() -> None:
         print(table(["", "classic", "ours", "ratio", "classic, peak", "ours, peak"], rows))
         print(f"\n`--help`: {statistics.median(run.seconds for run in helps):.2f} s\n", flush=True)
         rows = []
-        for size, images in ((args.images, smaller), (args.larger, larger)):
-            process = recorded(images)
+        for size, image_folder in ((args.images, smaller), (args.larger, larger)):
+            process = recorded(image_folder)
             speed = f"{size / process.seconds:.1f}"
             rows.append([str(size), f"{process.seconds:.1f} s", speed, f"{process.peak:.0f} MB"])
         print(table(["images, recorded only", "ours", "images a second", "peak"], rows))

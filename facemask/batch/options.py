@@ -55,18 +55,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help="write the annotated image there; for several images or a folder: a folder",
     )
-    add(
-        "--json",
-        type=file_with_suffix(".json"),
-        metavar="FILE",
-        help="write the faces and labels of each image",
-    )
-    add(
-        "--csv",
-        type=file_with_suffix(".csv"),
-        metavar="FILE",
-        help="write the same as a table, a row for each face",
-    )
+    add("--json", type=file_with_suffix(".json"), metavar="FILE", help="write faces and labels")
+    add("--csv", type=file_with_suffix(".csv"), metavar="FILE", help="write the same as a table")
     add("--no-display", action="store_true", help="open no window")
     _add_engine_arguments(parser)
     args = parser.parse_args(argv)
@@ -108,12 +98,8 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         " (%(default)s)",
     )
     add("--parts", metavar="DIR", help="folder or URL that the engine's workers write to")
-    add(
-        "--part-size",
-        type=whole_number(1),
-        metavar="N",
-        help=f"images in each part ({PART_SIZE})",
-    )
+    part_help = f"images in each part ({PART_SIZE})"
+    add("--part-size", type=whole_number(1), metavar="N", help=part_help)
     add(
         "--workers",
         type=whole_number(1, MAX_WORKERS),
