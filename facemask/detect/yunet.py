@@ -16,9 +16,9 @@ WEIGHTS_NAME = "yunet_n_640_640.onnx"
 # not more than MAX_ENLARGEMENT times. Larger ones are shrunk to it.
 LONGER_SIDE = 1280
 MAX_ENLARGEMENT = 2.0
-# Pixels. Below 64 the level of stride 32 has a single row or column, for which OpenCV 4.14 gives
-# other boxes at each call, also in images of one colour.
-MIN_SIDE = 64
+# Pixels. OpenCV pads the input to multiples of 32, the largest stride. A side of 32 would leave its
+# coarsest level with one row, and there OpenCV 4.14 gives random boxes.
+MIN_SIDE = 33
 TOP_K = 5000  # boxes that enter non-maximum suppression; OpenCV's default
 
 
