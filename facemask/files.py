@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facemask.errors import FacemaskError
@@ -65,7 +65,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # an error of the block is the one to report
+            temporary.unlink()
 
 
 def reason(error: OSError) -> str:
