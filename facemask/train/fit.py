@@ -67,16 +67,14 @@ def train(
     Raises FacemaskError when an image can no longer be read, the checkpoint can't be written or
     another process is lost, and Interrupted for Ctrl-C, once there are weights to keep.
     """
-    keras = load_keras()
     with processes.distributed(model) as trained, processes.noticing_loss():
-        steps = epochs * len(training)
-        schedules = keras.optimizers.schedules
-        rate = schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
-        optimizer = keras.optimizers.Adam(rate)
-        if mixed_precision:
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        trained.compile(optimizer, **compile_arguments(processes))
-        trained.optimizer.build(trained.trainable_variables)
+        _compile(
+            trained,
+            learning_rate,
+            epochs * len(training) if decay else 0,
+            mixed_precision,
+            processes,
+        )
         state = checkpoint.state(stage) if checkpoint else None
         patience = PATIENCE if early_stopping and not decay else epochs
         follow = _training_state(trained, state, patience, best_before)
@@ -87,7 +85,7 @@ def train(
         if done < epochs and not follow.should_stop:
             with _float16(trained) if mixed_precision else nullcontext():
                 validation = processes.padded(validation)
-                if keras.backend.backend() == "jax":
+                if load_keras().backend.backend() == "jax":
                     # Builds the metrics. Else fit reads some batches for that, and trains on them.
                     trained.test_on_batch(*validation[0])
                 interrupted = _fit(
@@ -105,6 +103,23 @@ def train(
     if interrupted:
         raise Interrupted(follow.history)
     return follow.history
+
+
+def _compile(
+    model: Any, learning_rate: float, decay_steps: int, mixed_precision: bool, processes: Processes
+) -> None:
+    """decay_steps: after which the learning rate is zero; 0 keeps it."""
+    keras = load_keras()
+    rate = (
+        keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps)
+        if decay_steps
+        else learning_rate
+    )
+    optimizer = keras.optimizers.Adam(rate)
+    if mixed_precision:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer=optimizer, **compile_arguments(processes))
+    model.optimizer.build(model.trainable_variables)
 
 
 def _fit(model: Any, training: Any, follow: Any, **options: Any) -> bool:
