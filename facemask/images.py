@@ -90,16 +90,16 @@ def image_size(source: ImageSource, name: str | None = None) -> tuple[int, int]:
 @contextmanager
 def _opened(source: ImageSource, name: str | None) -> Iterator[tuple[Image.Image, str]]:
     """The image, not decoded yet, and its name. Errors of the block become ImageErrors."""
-    if isinstance(source, bytes):
-        name, size = name or "image", len(source)
-        file = io.BytesIO(source)
-    else:
-        file = Path(source)
-        name = name or str(file)
-        size = _file_size(file, name)
-    if size == 0:
-        raise ImageError(f"{name}: expected an image, found an empty file")
+    file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    name = name or ("image" if isinstance(file, io.BytesIO) else str(file))
     try:
+        if isinstance(file, Path) and not file.is_file():
+            if not file.exists():
+                raise ImageError(f"{name}: no such image")
+            kind = "a folder" if file.is_dir() else "no regular file"  # a pipe might never end
+            raise ImageError(f"{name}: expected an image, found {kind}")
+        if not (file.stat().st_size if isinstance(file, Path) else source):
+            raise ImageError(f"{name}: expected an image, found an empty file")
         with _open(file) as image:
             yield image, name
     except ImageError:
@@ -112,20 +112,6 @@ def _opened(source: ImageSource, name: str | None) -> Iterator[tuple[Image.Image
         raise ImageError(
             f"{name}: can't be decoded: {str(error) or type(error).__name__}"
         ) from error
-
-
-def _file_size(path: Path, name: str) -> int:
-    """Bytes of a regular file. Reading a pipe or a device might never end."""
-    try:
-        if path.is_dir():
-            raise ImageError(f"{name}: expected an image, found a folder")
-        if not path.exists():
-            raise ImageError(f"{name}: no such image")
-        if not path.is_file():
-            raise ImageError(f"{name}: expected an image, found no regular file")
-        return path.stat().st_size
-    except OSError as error:
-        raise ImageError(f"{name}: can't be read: {reason(error)}") from error
 
 
 def _open(file: Path | io.BytesIO) -> Image.Image:

@@ -27,10 +27,9 @@ def in_order(
     generator (contextlib.closing) to end its threads when not reading it to the end.
     """
     if workers == 1:
-        for item in items:
-            yield function(item)
-        return
-    yield from _on_threads(function, items, workers, ahead)
+        yield from map(function, items)
+    else:
+        yield from _on_threads(function, items, workers, ahead)
 
 
 def read_ahead(items: Iterable[T], ahead: int) -> Generator[T, None, None]:

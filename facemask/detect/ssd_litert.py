@@ -18,7 +18,8 @@ import numpy as np
 
 from facemask.detect.litert import IDENTIFIER
 
-Message = dict[str, list[Any]]  # a message of a prototxt: the values of each field, in order
+Message = dict[str, Any]  # a message of a prototxt: the value of each field
+REPEATED = ("layer", "bottom", "dim")  # the fields whose values are a list, in order
 
 BATCH_NORM_EPSILON = 1e-5  # Caffe's default
 VALUES = 5  # for each anchor in the network's output: four offsets and the score
@@ -70,8 +71,7 @@ def convert(
     description = parse_prototxt(prototxt.read_text(encoding="utf-8"))
     data, output = _translate(description, network)
     anchors, variances = _prior_boxes(network, data)
-    param: Message = _first(description["layer"][-1], "detection_output_param")
-    nms_param: Message = _first(param, "nms_param")
+    param = description["layer"][-1]["detection_output_param"]
     return ConvertedSSD(
         content=_flatbuffer(data, output),
         size=(data.shape[0], data.shape[1]),
@@ -80,10 +80,10 @@ def convert(
         mean_bgr=np.array(mean_bgr) - data.shift / data.scale,
         anchors=anchors,
         variances=variances,
-        nms_threshold=_first(nms_param, "nms_threshold"),
-        top_k=_first(nms_param, "top_k"),
-        keep_top_k=_first(param, "keep_top_k"),
-        confidence_threshold=_first(param, "confidence_threshold"),
+        nms_threshold=param["nms_param"]["nms_threshold"],
+        top_k=param["nms_param"]["top_k"],
+        keep_top_k=param["keep_top_k"],
+        confidence_threshold=param["confidence_threshold"],
     )
 
 
@@ -96,7 +96,7 @@ def _prior_boxes(network: cv2.dnn.Net, data: "_Node") -> tuple[np.ndarray, np.nd
 
 
 def parse_prototxt(text: str) -> Message:
-    """A prototxt as nested dictionaries, each field a list of its values."""
+    """A prototxt as nested dictionaries. Of a field that is not REPEATED, the last value counts."""
     tokens = iter(re.findall(r'"[^"]*"|[{}]|[^\s{}:"]+', re.sub(r"#.*", "", text)))
 
     def value(token: str) -> Any:
@@ -111,14 +111,11 @@ def parse_prototxt(text: str) -> Message:
             if name == "}":
                 break
             token = next(tokens)
-            fields.setdefault(name, []).append(message() if token == "{" else value(token))
+            content = message() if token == "{" else value(token)
+            fields[name] = [*fields.get(name, []), content] if name in REPEATED else content
         return fields
 
     return message()
-
-
-def _first(message: Message, name: str, default: Any = None) -> Any:
-    return message.get(name, [default])[0]
 
 
 @dataclass(eq=False)
@@ -146,18 +143,18 @@ def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node
             raise ValueError(f"layer {name} has no weights")
         return [blob if blob.ndim == 4 else blob.ravel() for blob in blobs]
 
-    _, channels, height, width = _first(description, "input_shape")["dim"]
+    _, channels, height, width = description["input_shape"]["dim"]
     data = _Node("", (height, width, channels))
-    values: dict[str, Any] = {_first(description, "input"): data}
+    values: dict[str, Any] = {description["input"]: data}
     for layer in description["layer"]:
-        name, top = _first(layer, "name"), _first(layer, "top")
+        name, top = layer["name"], layer["top"]
         bottoms: list[Any] = [values.get(bottom) for bottom in layer["bottom"]]
         x = bottoms[0]
-        match _first(layer, "type"):
+        match layer["type"]:
             case "Convolution":
                 kernels, *bias = weights()
                 bias = bias[0] if bias else np.zeros(len(kernels), np.float32)
-                values[top] = _convolution(x, kernels, bias, _first(layer, "convolution_param"))
+                values[top] = _convolution(x, kernels, bias, layer["convolution_param"])
             case "BatchNorm":
                 mean, variance, count = weights()
                 scale = 1 / np.sqrt(variance / count + BATCH_NORM_EPSILON)
@@ -168,7 +165,7 @@ def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node
                 x.options["fusedActivationFunction"] = _RELU
                 values[top] = x
             case "Pooling":
-                values[top] = _max_pool(x, _first(layer, "pooling_param"))
+                values[top] = _max_pool(x, layer["pooling_param"])
             case "Eltwise":
                 values[top] = _Node("ADD", x.shape, bottoms)
             case "Normalize":
@@ -208,8 +205,8 @@ def _convolution(x: _Node, kernels: np.ndarray, bias: np.ndarray, param: Message
     kernels = np.ascontiguousarray(
         (kernels * np.reshape(x.scale, (-1, 1, 1))).transpose(0, 2, 3, 1), np.float32
     )
-    pad, stride = _first(param, "pad", 0), _first(param, "stride", 1)
-    dilation = _first(param, "dilation", 1)
+    pad, stride = param.get("pad", 0), param.get("stride", 1)
+    dilation = param.get("dilation", 1)
     if pad:  # as an operator: LiteRT's SAME may pad less before than after, Caffe pads both equally
         edges = np.array([(0, 0), (pad, pad), (pad, pad), (0, 0)], np.int32)
         x = _Node("PAD", (x.shape[0] + 2 * pad, x.shape[1] + 2 * pad, x.shape[2]), [x], [edges])
@@ -222,7 +219,7 @@ def _convolution(x: _Node, kernels: np.ndarray, bias: np.ndarray, param: Message
 
 def _max_pool(x: _Node, param: Message) -> _Node:
     """The maxima of x by a pooling_param without padding."""
-    side, stride = _first(param, "kernel_size"), _first(param, "stride")
+    side, stride = param["kernel_size"], param["stride"]
     # Caffe rounds the number of windows up, and the last one may exceed the input. SAME does so too
     # where the side of the input is even, as it is here.
     rows, columns = (math.ceil((length - side) / stride) + 1 for length in x.shape[:2])

@@ -151,7 +151,6 @@ class LineFile:
 
     def __init__(self, path: Path):
         self._path = path
-        self._end = 0  # bytes
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
@@ -162,11 +161,10 @@ class LineFile:
         try:
             written = self._file.write(data)
             if written != len(data):
-                self._file.truncate(self._end)
+                self._file.truncate(self._file.tell() - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise FacemaskError(f"{self._path}: can't be written: {reason(error)}") from error
-        self._end += written
 
     def __enter__(self) -> Self:
         return self

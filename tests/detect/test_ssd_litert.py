@@ -3,15 +3,14 @@
 from facemask.detect.ssd_litert import parse_prototxt
 
 
-def test_a_prototxt_is_nested_fields_of_lists() -> None:
+def test_a_prototxt_is_nested_fields_of_which_some_are_lists() -> None:
     text = """
     name: "net"  # a comment
-    layer { name: "a" param { pad: 1 variance: 0.1 variance: 0.2 } pool: MAX bias: false }
+    layer { name: "a" param { pad: 1 rate: 0.5 } pool: MAX bias: false bottom: "x" bottom: "y" }
     layer { name: "b: {odd}" }
     """
-    network = parse_prototxt(text)
-    assert network["name"] == ["net"]
-    assert [layer["name"][0] for layer in network["layer"]] == ["a", "b: {odd}"]
-    (first, _) = network["layer"]
-    assert first["param"] == [{"pad": [1], "variance": [0.1, 0.2]}]
-    assert (first["pool"], first["bias"]) == (["MAX"], [False])
+    layer = {
+        "name": "a", "param": {"pad": 1, "rate": 0.5}, "pool": "MAX", "bias": False,
+        "bottom": ["x", "y"],
+    }  # fmt: skip
+    assert parse_prototxt(text) == {"name": "net", "layer": [layer, {"name": "b: {odd}"}]}
