@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported here, so that --help and wrong arguments are answered at once.
     from facemask.data import batches, loading
-    from facemask.train import backbones, distribution, stages
+    from facemask.train import backbones, distribution, fit, stages
     from facemask.train.model import build_model, set_seed
 
     cluster = args.cluster, args.worker, args.cluster_timeout
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         images = loading.load_images(
             args.dataset, args.scenes, Path(crops), load_detector, info, progress, not args.dry_run
         )
-        for warning in loading.warnings_about(images, args.dataset):
+        for warning in loading.warnings_about(images, args.dataset) + fit.unused_gpus(processes):
             warn(warning)
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)
         stream = partial(

@@ -160,6 +160,9 @@ def _load_keras_model(path: Path, kind: str) -> Any:
 
 def _keras_forward(model: Any, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
     """The Keras model as a function that has been traced and run; size: (height, width), pixels."""
+    if load_keras().backend.backend() != "tensorflow":
+        model.predict_on_batch(np.zeros((1, *size, 3), np.float32))
+        return lambda batch: np.asarray(model.predict_on_batch(batch))
     import tensorflow as tf
 
     # Traced once for any number of faces. Model.predict builds a data pipeline at each call, and a

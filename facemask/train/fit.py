@@ -156,6 +156,14 @@ def gpu_count() -> int:
         return 0
 
 
+def unused_gpus(processes: Processes) -> list[str]:
+    """A line where this process trains on fewer GPUs than there are; otherwise none."""
+    count = gpu_count()
+    if processes.devices >= count:
+        return []
+    return [f"{processes.devices} of {count} GPUs is used; with KERAS_BACKEND=jax all of them are"]
+
+
 def supports_mixed_precision() -> bool:
     """Whether there is a GPU that computes faster in float16 (compute capability 7 and more)."""
     keras = load_keras()

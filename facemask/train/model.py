@@ -10,7 +10,7 @@ from typing import Any
 from facemask.detect import metadata
 from facemask.detect.metadata import ModelMetadata
 from facemask.files import replacing
-from facemask.keras_backend import load_keras
+from facemask.keras_backend import held_back_stderr, load_keras
 from facemask.train import backbones
 
 # As in the tutorial: a frozen backbone under a small fully connected head.
@@ -21,7 +21,8 @@ DROPOUT = 0.5
 def set_seed(seed: int) -> None:
     """Make training repeatable on one machine, from the initial weights on: before build_model."""
     keras = load_keras()
-    keras.utils.set_random_seed(seed)
+    with held_back_stderr():  # it imports TensorFlow on any backend, which prints lines
+        keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from facemask.detect import metadata
 from facemask.detect.classifier import MAX_BATCH, MaskClassifier, check_model_file, prefer_tflite
 from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
+from facemask.files import PROJECT
 from facemask.keras_backend import load_keras
 from facemask.train.export import export_tflite
 from facemask.train.model import save_model
@@ -403,3 +406,22 @@ def test_a_tflite_file_and_a_missing_file_are_returned_unchanged(pair: Path) -> 
     assert prefer_tflite(pair / "m.tflite", messages.append) == pair / "m.tflite"
     assert prefer_tflite(pair / "missing.keras", messages.append) == pair / "missing.keras"
     assert messages == []
+
+
+def test_a_keras_model_predicts_the_same_on_jax(tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="jax is not installed")
+    code = (
+        "import numpy as np; from facemask.detect.classifier import MaskClassifier\n"
+        f"model = MaskClassifier.load({str(PROJECT / 'mask_detector.keras')!r})\n"
+        "crop = np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3)\n"
+        "print(*model.predict([crop])[0].tolist())"
+    )
+    rows = []
+    for backend in ("jax", "tensorflow"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True,
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rows.append([float(number) for number in done.stdout.split()])
+    assert rows[0] == pytest.approx(rows[1], abs=1e-3)

@@ -17,6 +17,7 @@ from facemask.keras_backend import load_keras
 from facemask.train import calibrate, fit
 from facemask.train import model as model_module
 from facemask.train.checkpoint import Checkpoint, State
+from facemask.train.distribution import Processes
 
 
 def tiny_model(classes: int = 2):
@@ -342,3 +343,13 @@ def test_one_step_trains_on_one_batch(noise: LabelledImages) -> None:
     before = model.get_weights()
     assert fit.train_one_batch(model, batches(noise, np.arange(24), (8, 8), 4)) > 0
     assert weights_differ(before, model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("devices", "count", "lines"), [(1, 0, 0), (1, 1, 0), (1, 4, 1), (4, 4, 0)]
+)
+def test_gpus_that_stay_unused_are_a_line(
+    devices: int, count: int, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "gpu_count", lambda: count)
+    assert len(fit.unused_gpus(Processes(devices=devices))) == lines
