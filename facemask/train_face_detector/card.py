@@ -81,6 +81,7 @@ def card_text(
     test_table; calibration: the scale and the offset of the logit.
     """
     scale, offset = calibration
+    calibrated_on = len(images["validation"])
     scenes = [image for image in images["train"] if not image.portrait]
     portraits = [image for image in images["train"] if image.portrait]
     return f"""# The built-in face detector: {name}
@@ -93,15 +94,14 @@ with the settings `{json.dumps(settings)}` and the versions `{json.dumps(version
 
 - Trained on {len(scenes)} scenes and video frames with {_faces(scenes)} faces: annotated ones in
   scenes, pseudo-labels of YuNet in frames. Faces that only YuNet finds in a scene are ignored.
-- Trained on {len(portraits)} portraits with {_faces(portraits)} faces: pseudo-labels of YuNet,
-  brought to the shape of the annotated boxes. Some have a mask drawn onto the face.
-- Calibrated on {len(images["validation"])} other scenes: the logit times {scale:.2f} plus
-  {offset:.2f}. On these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its
-  greatest.
+- Trained on {len(portraits)} portraits with {_faces(portraits)} faces: pseudo-labels of YuNet, in
+  the shape of the annotated boxes. Some have a mask drawn onto the face.
+- Calibrated on {calibrated_on} other scenes: the logit times {scale:.2f} plus {offset:.2f}. On
+  these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its greatest.
 
 The photographs of the following figures were used for neither. A box counts as found from an IoU
 of {IOU_THRESHOLD:g} on and above a confidence of {CONFIDENCE:g}. The average precision (mAP) is
-that of COCO, of all boxes above a confidence of {AP_CONFIDENCE:g}.
+COCO's, of all boxes above a confidence of {AP_CONFIDENCE:g}.
 
 {table}
 
