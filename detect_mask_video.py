@@ -85,13 +85,12 @@ def main(argv: list[str] | None = None) -> int:
                             break  # q was pressed, or the window was closed
         fps.stop()
 
-    source.report(info, warn)
+    if source.live:
+        info(f"{source.dropped_frames} frames dropped to keep up with {source.name}")
     info(f"{number} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
     if track_log:
         info(track_log.summary())
-    if args.timings:
-        for line in timings.table(number, "frame"):
-            info(line)
+    timings.report(number, "frame", info)
     return 0
 
 

@@ -1,11 +1,11 @@
-"""An archive: a folder labelled by one worker process and by two, and by the run without an engine.
+"""An archive: a folder labelled by one worker process, by two, and without an engine.
 
     python benchmarks/bench_archive.py
     python benchmarks/bench_archive.py --images 2000
 
-Each run is a new process, timed from its start, which with an engine takes some seconds: the
-workers are processes of their own. The last column is without those: from the first part that was
-written to the run's end, on the images that are left then. All runs must find the same.
+Each run is a new process, timed from its start. With an engine the start takes some seconds, as
+the workers are processes of their own. The last column leaves the start out: it is measured on the
+images that remain when the first part has been written. All runs must give the same records.
 """
 
 import json
@@ -41,43 +41,41 @@ def main() -> None:
         numbers = count()
 
         def labelled(workers: int) -> tuple[Run, list[dict]]:
-            written = folder / f"found{next(numbers)}"
+            output = folder / f"output{next(numbers)}"
             if not workers:
-                file = written.with_suffix(".json")
-                done = run("detect_mask_image.py", *common, "--json", file)
-                return done, json.loads(file.read_text())
-            done = run(
+                file = output.with_suffix(".json")
+                process = run("detect_mask_image.py", *common, "--json", file)
+                return process, json.loads(file.read_text())
+            process = run(
                 "detect_mask_image.py", *common, "--engine", "dask", "--workers", str(workers),
-                "--parts", written, "--part-size", str(args.part_size),
-                awaited=written / "part-00000.jsonl",
+                "--parts", output, "--part-size", str(args.part_size),
+                awaited=output / "part-00000.jsonl",
             )  # fmt: skip
-            parts = sorted(written.glob("part-*.jsonl"))
-            return done, [json.loads(line) for part in parts for line in part.open()]
+            parts = sorted(output.glob("part-*.jsonl"))
+            return process, [json.loads(line) for part in parts for line in part.open()]
 
-        # In turn, so that what else the machine does hits all ways.
+        # In alternation, so that other load on the machine affects all ways.
         rounds = [
             {way: labelled(workers) for way, workers in WAYS.items()} for _ in range(args.repeats)
         ]
-    found = [records for one in rounds for _, records in one.values()]
-    assert all(records == found[0] for records in found), "the runs do not find the same"
+    all_records = [records for runs in rounds for _, records in runs.values()]
+    assert all(records == all_records[0] for records in all_records), "the records differ"
     rows = []
     for way, workers in WAYS.items():
-        runs = [one[way][0] for one in rounds]
-        left = args.images - workers * args.part_size
-        speeds = [left / (one.seconds - one.first) for one in runs if workers]
+        processes = [runs[way][0] for runs in rounds]
+        remaining = args.images - workers * args.part_size
+        speeds = [remaining / (process.seconds - process.first) for process in processes if workers]
         rows.append(
             [
                 way,
-                f"{statistics.median(one.seconds for one in runs):.1f} s",
+                f"{statistics.median(process.seconds for process in processes):.1f} s",
                 f"{statistics.median(speeds):.1f}" if speeds else "",
             ]
         )
-    head = [f"{args.images} images", "whole run", "images a second, once at work"]
-    print(table(head, rows))
-    ratio = compared(
-        *([one[way][0].seconds for one in rounds] for way in ("one worker", "two workers"))
-    )
-    print(f"\nOne worker takes {ratio} times as long as two, start and all; all find the same.")
+    header = [f"{args.images} images", "whole run", "images a second, after the start"]
+    print(table(header, rows))
+    one, two = ([runs[way][0].seconds for runs in rounds] for way in ("one worker", "two workers"))
+    print(f"\nOne worker takes {compared(one, two)} times as long as two, with the start.")
 
 
 if __name__ == "__main__":

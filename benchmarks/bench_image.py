@@ -1,12 +1,12 @@
-"""Images: the start of the script, a folder, and memory; the classic way and ours, in turn.
+"""Images: the start of the script, a folder, and memory; the classic way and ours alternate.
 
     python benchmarks/bench_image.py
     python benchmarks/bench_image.py --images 500 --larger 10000
 
-Each run is a new process, timed from its start; the files it reads have been read before, so that
-the disk counts little. `first result` is when the annotated picture of one image is there. For a
-folder the classic way is one process too, though tutorials start one for each image; both write
-every annotated picture. `--larger` images are only read and recorded, to compare memory.
+Each run is a new process, timed from its start. The files it reads have been read before, so that
+the disk matters little. `first result` is the time until the annotated picture of one image exists.
+For a folder the classic way is one process too, although tutorials start one for each image; both
+write every annotated picture. `--larger` images are only read and recorded, to compare memory.
 """
 
 import statistics
@@ -29,7 +29,7 @@ from measure import (
 )
 
 EXAMPLE = PROJECT / "examples" / "example_01.png"
-LARGEST = 500_000  # bytes; how many photographs of 16 megapixels meet would decide on the memory
+LARGEST = 500_000  # bytes; with larger ones, peak memory depends on how many are decoded at once
 
 
 def main() -> None:
@@ -52,19 +52,19 @@ def main() -> None:
         ]
         step = max(1, len(photographs) // args.images)
         sample = photographs[::step][: args.images]  # from both classes
-        some = linked(sample, args.images, folder / "some")
-        larger = linked(sample, args.larger, folder / "larger")  # the same ones, over and over
-        written = (folder / f"written{number}" for number in count())
+        smaller = linked(sample, args.images, folder / "smaller")
+        larger = linked(sample, args.larger, folder / "larger")  # the same ones, repeated
+        outputs = (folder / f"output{number}" for number in count())
 
         def classic_way(images: list[Path]) -> Run:
-            output = next(written)
+            output = next(outputs)
             return run(
                 "benchmarks/classic.py", "image", "--image", *images, "--output", output,
                 *theirs, awaited=output / images[0].name,
             )  # fmt: skip
 
         def our_way(images: list[Path]) -> Run:
-            output = next(written)
+            output = next(outputs)
             return run(
                 "detect_mask_image.py", "--no-display", "--image", *images, "--output", output,
                 *networks, awaited=output / images[0].name,
@@ -73,48 +73,49 @@ def main() -> None:
         def recorded(images: Path) -> Run:
             return run(
                 "detect_mask_image.py", "--no-display", "--image", images, "--timings",
-                "--json", folder / "found.json", "--csv", folder / "found.csv", *networks,
+                "--json", folder / "faces.json", "--csv", folder / "faces.csv", *networks,
             )  # fmt: skip
 
-        one = in_turn(lambda: classic_way([EXAMPLE]), lambda: our_way([EXAMPLE]), args.repeats)
-        every = sorted(some.iterdir())
-        many = in_turn(lambda: classic_way(every), lambda: our_way(every), args.repeats)
+        single = alternate(lambda: classic_way([EXAMPLE]), lambda: our_way([EXAMPLE]), args.repeats)
+        images = sorted(smaller.iterdir())
+        many = alternate(lambda: classic_way(images), lambda: our_way(images), args.repeats)
         helps = [run("detect_mask_image.py", "--help") for _ in range(args.repeats)]
         rows = [
-            row("one image, first result", one, lambda one: one.first),
-            row("one image, whole run", one, lambda one: one.seconds),
-            row(f"{args.images} images, whole run", many, lambda one: one.seconds),
+            row("one image, first result", single, lambda process: process.first),
+            row("one image, whole run", single, lambda process: process.seconds),
+            row(f"{args.images} images, whole run", many, lambda process: process.seconds),
         ]
         print(table(["", "classic", "ours", "ratio", "classic, peak", "ours, peak"], rows))
         print(f"\n`--help`: {statistics.median(run.seconds for run in helps):.2f} s\n", flush=True)
-        sizes = {args.images: recorded(some), args.larger: recorded(larger)}
-        rows = [
-            [str(size), f"{one.seconds:.1f} s", f"{size / one.seconds:.1f}", f"{one.peak:.0f} MB"]
-            for size, one in sizes.items()
-        ]
+        rows = []
+        for size, image_folder in ((args.images, smaller), (args.larger, larger)):
+            process = recorded(image_folder)
+            speed = f"{size / process.seconds:.1f}"
+            rows.append([str(size), f"{process.seconds:.1f} s", speed, f"{process.peak:.0f} MB"])
         print(table(["images, recorded only", "ours", "images a second", "peak"], rows))
 
 
-def in_turn(
+def alternate(
     classic: Callable[[], Run], ours: Callable[[], Run], repeats: int
 ) -> list[tuple[Run, Run]]:
-    """Runs of both ways, one after the other, so that what else the machine does hits both."""
+    """Runs of both ways in alternation, so that other load on the machine affects both."""
     return [(classic(), ours()) for _ in range(repeats)]
 
 
-def row(what: str, pairs: list[tuple[Run, Run]], figure: Callable[[Run], float]) -> list[str]:
+def row(name: str, pairs: list[tuple[Run, Run]], seconds: Callable[[Run], float]) -> list[str]:
+    """A row of the table. seconds: takes the time to compare from a run."""
     classic, ours = zip(*pairs, strict=True)
-    figures = [list(map(figure, runs)) for runs in (classic, ours)]
+    times = [list(map(seconds, runs)) for runs in (classic, ours)]
     return [
-        what,
-        *(f"{statistics.median(seconds):.2f} s" for seconds in figures),
-        compared(*figures),
-        *(f"{max(one.peak for one in runs):.0f} MB" for runs in (classic, ours)),
+        name,
+        *(f"{statistics.median(each_way):.2f} s" for each_way in times),
+        compared(*times),
+        *(f"{max(process.peak for process in runs):.0f} MB" for runs in (classic, ours)),
     ]
 
 
 def linked(photographs: list[Path], number: int, folder: Path) -> Path:
-    """A folder of links to so many photographs, over and over where there are fewer."""
+    """A folder of `number` links to the photographs, which are repeated if they are fewer."""
     folder.mkdir()
     for index, path in enumerate(islice(cycle(photographs), number)):
         (folder / f"{index:06}{path.suffix}").symlink_to(path.resolve())

@@ -1,4 +1,4 @@
-"""What the scripts say and how they end: `[INFO]`, `[WARN]`, `[ERROR]`, and the exit status."""
+"""The messages of the scripts, `[INFO]`, `[WARN]` and `[ERROR]`, and their exit status."""
 
 import os
 import signal
@@ -11,16 +11,16 @@ from facemask.errors import FacemaskError
 
 
 def info(message: str) -> None:
-    _say(f"[INFO] {message}", sys.stdout)
+    _print(f"[INFO] {message}", sys.stdout)
 
 
 def warn(message: str) -> None:
-    _say(f"[WARN] {message}", sys.stderr)
+    _print(f"[WARN] {message}", sys.stderr)
 
 
 def error(message: str) -> None:
-    """One line on standard error, whatever line breaks a library put into its message."""
-    _say(f"[ERROR] {' '.join(message.split())}", sys.stderr)
+    """Print one line on standard error; line breaks in the message become spaces."""
+    _print(f"[ERROR] {' '.join(message.split())}", sys.stderr)
 
 
 def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
@@ -30,8 +30,8 @@ def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(items, total=total, disable=None)
 
 
-def _say(line: str, file: TextIO) -> None:
-    if "tqdm" in sys.modules:  # a progress bar may be shown, which has to make room for the line
+def _print(line: str, file: TextIO) -> None:
+    if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
         from tqdm import tqdm
 
         tqdm.write(line, file=file)
@@ -41,15 +41,15 @@ def _say(line: str, file: TextIO) -> None:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Call a script's main and leave with its status, without a traceback for bad input.
+    """Call a script's main and exit with its status, without a traceback for unusable input.
 
-    SIGTERM ends a script as Ctrl-C does, so that files being written are finished.
+    SIGTERM ends a script as Ctrl-C does, so that open files are completed.
     """
-    # Libraries' start-up chatter, silenced unless the user has set these.
+    # These silence the start-up messages of libraries, unless the user has set them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable images
+    warnings.filterwarnings("ignore", module="PIL")  # on images that are odd but readable
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
@@ -62,10 +62,10 @@ def run(main: Callable[[], int]) -> NoReturn:
             " library such as libGL.so.1 on a server `apt-get install libgl1 libglib2.0-0`"
         )
         sys.exit(1)
-    except BrokenPipeError:  # the reader of our output has left, as in `... | head`
+    except BrokenPipeError:  # the reader of standard output has ended, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as problem:  # what no module foresaw, such as a name that is too long
+    except OSError as problem:  # any that no module has handled, such as a name that is too long
         error(f"{problem.filename or 'system'}: {problem.strerror or problem}")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""The one exception that the scripts turn into a line for the user."""
+"""The exception that the scripts turn into an error message."""
 
 
 class FacemaskError(Exception):
-    """Something a user gave can't be used.
+    """An input that can't be used: a file, a value, or a combination of options.
 
-    The message is one line that names the path or value, what was expected and what was found;
-    the scripts print it behind `[ERROR]` and leave with status 1.
+    The message is one line that names the path or value, what was expected and what was found. The
+    scripts print it after `[ERROR]` and exit with status 1.
     """

@@ -1,10 +1,10 @@
-"""Finding files where a person expects them, and replacing them without half-written states."""
+"""Finding files, digests, and replacing files so that no half-written one is ever seen."""
 
 import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facemask.errors import FacemaskError
@@ -13,10 +13,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """The path itself or, where nothing is there, the same relative path beside the scripts.
+    """The path itself or, where it does not exist, the same relative path beside the scripts.
 
-    So `face_detector` is found from every working folder. A path found in neither place comes
-    back as it was given, for the error message to name.
+    So `face_detector` is found from every working folder. A path that exists in neither place is
+    returned unchanged, for the error message to name.
     """
     given = Path(path)
     beside_scripts = PROJECT / given
@@ -24,7 +24,7 @@ def find(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(*paths: Path, make_folders: bool = True) -> None:
-    """Make sure, before any expensive work, that files can be written at the paths.
+    """Check, before any expensive work, that files can be written at the paths.
 
     make_folders: make missing folders; otherwise nothing on disk changes, and the check goes by
     the permissions of the nearest folder that exists.
@@ -38,7 +38,7 @@ def check_writable(*paths: Path, make_folders: bool = True) -> None:
             if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
                 raise FacemaskError(f"{path}: can't be written: {existing} takes no new files")
             continue
-        # Only the attempt tells: permission bits say nothing of read-only disks, or to root.
+        # Only an attempt is sure: permission bits ignore read-only disks and do not bind root.
         probe = beside(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,40 +50,43 @@ def check_writable(*paths: Path, make_folders: bool = True) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well.
+    """Give a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
-    Readers see the old file or the new one, never a part; on any exception the temporary file
-    goes and what stood at `path` stays. The suffix is kept, since writers go by it. An OSError
-    in the block (a full disk, say) becomes a FacemaskError that names `path`.
+    Readers see the old file or the new one, never a part of it. On any exception the temporary
+    file is deleted, and the old file stays. The temporary path has the same suffix, because
+    libraries choose the format by it. An OSError in the block (such as a full disk) becomes a
+    FacemaskError that names `path`.
     """
     path = Path(path)
-    part = beside(path)
+    temporary = beside(path)
     try:
-        yield part
-        os.replace(part, path)
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
         raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # an error of the block is the one to report
+            temporary.unlink()
 
 
 def reason(error: OSError) -> str:
-    """What the system said, without the path that the message already names."""
+    """The system's message, without the path, which our own message already names."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def beside(path: Path) -> Path:
     """The temporary name that replacing() uses for a path: hidden, in the same folder.
 
-    A long name is cut, so that whatever name the file system takes, it takes this one too.
+    A long name is truncated, so that it stays within the file system's limit. Each process and
+    thread has its own, because several may write the same file at once.
     """
     writer = f"{os.getpid()}"
     if threading.current_thread() is not threading.main_thread():
-        writer += f"-{threading.get_native_id()}"  # several may be writing the same file
+        writer += f"-{threading.get_native_id()}"
     return path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, hexadecimal."""
+    """The sha256 of a file's bytes, 64 hexadecimal digits. Raises OSError as open does."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
-"""Face boxes: xyxy, integer pixels, origin at the top left; x2 and y2 are exclusive."""
+"""Face boxes: xyxy, in pixels, origin at the top left; x2 and y2 are exclusive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,13 +8,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FaceBox:
-    """A face found in an image: `image[y1:y2, x1:x2]`, and the detector's confidence (0 to 1)."""
+    """A face in an image, `image[y1:y2, x1:x2]`, and the detector's confidence (0 to 1)."""
 
     x1: int
     y1: int
     x2: int
     y2: int
     confidence: float
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """x1, y1, x2, y2."""
+        return self.x1, self.y1, self.x2, self.y2
 
     @property
     def width(self) -> int:
@@ -25,11 +31,11 @@ class FaceBox:
 
     @property
     def area(self) -> int:
-        """Square pixels; 0 for a box of no size."""
+        """Square pixels; 0 for a box without width or height."""
         return self.width * self.height
 
     def clip(self, width: int, height: int) -> "FaceBox":
-        """The part inside an image of width x height pixels; of area 0 when none is."""
+        """The part inside an image of width x height pixels; its area is 0 when none is inside."""
         return replace(
             self,
             x1=min(max(self.x1, 0), width),
@@ -38,44 +44,78 @@ class FaceBox:
             y2=min(max(self.y2, 0), height),
         )
 
+    def move(self, dx: int, dy: int) -> "FaceBox":
+        """The box moved by dx pixels to the right and dy pixels down."""
+        return replace(self, x1=self.x1 + dx, y1=self.y1 + dy, x2=self.x2 + dx, y2=self.y2 + dy)
+
     def expand(self, margin: float) -> "FaceBox":
         """The box grown on each side by `margin` times its width or height."""
         dx, dy = round(self.width * margin), round(self.height * margin)
         return replace(self, x1=self.x1 - dx, y1=self.y1 - dy, x2=self.x2 + dx, y2=self.y2 + dy)
 
     def iou(self, other: "FaceBox") -> float:
-        """Intersection over union, 0 to 1; 0 when both are empty."""
-        shared = FaceBox(
-            max(self.x1, other.x1), max(self.y1, other.y1),
-            min(self.x2, other.x2), min(self.y2, other.y2), 0.0,
-        ).area  # fmt: skip
-        union = self.area + other.area - shared
-        return shared / union if union else 0.0
+        """Intersection over union with one other box; for many boxes, ious() is faster."""
+        return float(ious(np.array(self.corners), np.array(other.corners)))
 
 
-def nms(boxes: np.ndarray, most: float, inside: float = 1.0) -> list[int]:
-    """Non-maximum suppression: which boxes, (N, 4), xyxy, the surest first, are to be kept.
+def face_boxes(
+    boxes: np.ndarray, confidences: np.ndarray, width: int, height: int
+) -> list[FaceBox]:
+    """A detector's boxes, rounded to whole pixels and clipped to the image, in the same order.
 
-    Of two that overlap by an IoU above `most`, or of which the smaller lies in the other with more
-    than the share `inside`, it is the surer one.
+    boxes: (N, 4) floats, xyxy in pixels; confidences: (N,). width, height: of the image. A box
+    that lies outside the image is returned with an area of 0.
     """
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    left = np.arange(len(boxes))
+    corners = np.rint(boxes).astype(int).tolist()
+    return [
+        FaceBox(*box, confidence=float(confidence)).clip(width, height)
+        for box, confidence in zip(corners, confidences, strict=True)
+    ]
+
+
+def as_array(boxes: Sequence[FaceBox]) -> np.ndarray:
+    """The corners of boxes, (N, 4) float64, xyxy."""
+    return np.array([box.corners for box in boxes], dtype=np.float64).reshape(-1, 4)
+
+
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """The areas (...) of boxes (..., 4), xyxy; 0 for a box without width or height."""
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersections(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The areas that boxes share, as ious."""
+    starts = np.maximum(boxes[..., :2], others[..., :2])
+    sides = np.maximum(np.minimum(boxes[..., 2:], others[..., 2:]) - starts, 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def ious(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The intersections over union, 0 to 1, of boxes (..., 4), xyxy; 0 for two empty boxes.
+
+    The shapes broadcast: a box (4,) with boxes (N, 4) gives (N,), and boxes (M, 1, 4) with boxes
+    (N, 4) give (M, N).
+    """
+    shared = intersections(boxes, others)
+    return shared / np.maximum(areas(boxes) + areas(others) - shared, 1e-9)
+
+
+def nms(boxes: np.ndarray, max_iou: float, max_ios: float = 1.0) -> list[int]:
+    """Non-maximum suppression (greedy): the indices of the boxes to keep, in the given order.
+
+    boxes: (N, 4), xyxy, the highest-scoring first. A box is dropped when, with a box that is kept,
+    its intersection over union is above max_iou, or its intersection over the smaller of the two
+    is above max_ios.
+    """
+    sizes = areas(boxes)
+    remaining = np.arange(len(boxes))
     kept = []
-    while len(left):
-        first, left = int(left[0]), left[1:]
-        kept.append(first)
-        low = np.maximum(boxes[first, :2], boxes[left, :2])
-        high = np.minimum(boxes[first, 2:], boxes[left, 2:])
-        both = np.prod(np.maximum(high - low, 0), axis=1)
-        apart = both <= most * (areas[first] + areas[left] - both)
-        left = left[apart & (both <= inside * np.minimum(areas[first], areas[left]))]
+    while len(remaining):
+        best, remaining = int(remaining[0]), remaining[1:]
+        kept.append(best)
+        shared = intersections(boxes[best], boxes[remaining])
+        apart = shared <= max_iou * (sizes[best] + sizes[remaining] - shared)
+        apart &= shared <= max_ios * np.minimum(sizes[best], sizes[remaining])
+        remaining = remaining[apart]
     return kept
-
-
-def ious(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The IoU of a box (4,) with others (N, 4)."""
-    both = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    overlap = np.prod(np.maximum(both, 0), axis=1)
-    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return overlap / np.maximum(np.prod(box[2:] - box[:2]) + areas - overlap, 1e-9)

@@ -1,14 +1,15 @@
 """Reading images, and turning a face into model input.
 
-Training and detection both come through here: this is the one place that knows size,
-interpolation, channel order and range.
+Training and detection both use this module: it is the one place that knows size, interpolation,
+channel order and range.
 """
 
 import io
 import mimetypes
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import cv2
@@ -19,82 +20,112 @@ from facemask.errors import FacemaskError
 from facemask.files import reason, replacing
 from facemask.geometry import FaceBox
 
-# OpenCV refuses to decode more (CV_IO_MAX_IMAGE_PIXELS), and a header may claim anything.
-MAX_PIXELS = 2**30
+# A file of 400 kB can unpack to gigabytes. The largest photographs of phones and cameras have
+# 200 megapixels (16,320 x 12,240); decoding one takes 2 GB of memory.
+MAX_PIXELS = 200_000_000
 
-# What people hand over. Pillow knows more formats, but some of those start other programs (EPS).
+# The formats in common use. Pillow knows more, but some of those start other programs (EPS).
 _FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF",
 )  # fmt: skip
 
-# What write_image can write.
+# The formats that write_image can write.
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 # Pillow modes of more than 8 bits, and the value that stands for white in each.
 _WHITE = {"I": 65535.0, "I;16": 65535.0, "I;16L": 65535.0, "I;16B": 65535.0, "F": 1.0}
 
-# Files that systems leave in folders by themselves.
-_LITTER = {"thumbs.db", "desktop.ini"}
+# Files that operating systems write into folders.
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+
+# Pillow keeps an image in blocks of 16 MB, which the C library does not give back to the system on
+# every thread: four threads that had each read 200 megapixels still held 1.1 GB. It gives back
+# blocks of more than 32 MB. https://pillow.readthedocs.io/en/stable/reference/block_allocator.html
+_PILLOW_BLOCK = 64 * 2**20  # bytes
 
 _open_lock = threading.Lock()
 
+ImageSource = str | os.PathLike[str] | bytes  # the path of an image file, or the file's content
 
-def read_image(path: str | os.PathLike[str], name: str | None = None) -> np.ndarray:
-    """Read an image file as it is meant to be seen: upright, opaque, in colour.
+
+class ImageError(FacemaskError):
+    """An image can't be read. The message is one line that names it."""
+
+
+def read_image(
+    source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read an image as it is meant to be seen: upright, opaque, in colour.
 
     The content decides, not the suffix. EXIF rotation is applied; transparent parts are laid on
     white; grey, palette, CMYK and 16-bit images become 8-bit colour; of an animation the first
     frame is taken.
 
-    name: what errors call the file; by default, the path.
+    source: the path of a file, or the content of one. name: what errors call it; by default, the
+    path. max_pixels: larger images are not decoded.
     Returns: (height, width, 3) uint8, BGR, contiguous and writable.
-    Raises FacemaskError, naming the file, for one that is missing, unreadable, empty, truncated,
-    not an image, or of more than 2**30 pixels.
+    Raises ImageError for an image that is missing, unreadable, empty, truncated or too large, and
+    for a file that is no image.
     """
-    path = Path(path)
-    name = name or str(path)
-    try:
-        if path.is_dir():
-            raise FacemaskError(f"{name}: expected an image, found a folder")
-        if not path.exists():
-            raise FacemaskError(f"{name}: no such image")
-        if not path.is_file():  # a pipe or a device could be waited for, or read, for ever
-            raise FacemaskError(f"{name}: expected an image, found no regular file")
-        if path.stat().st_size == 0:
-            raise FacemaskError(f"{name}: expected an image, found an empty file")
-    except OSError as error:
-        raise FacemaskError(f"{name}: can't be read: {reason(error)}") from error
-    return _decode(path, name)
+    with _opened(source, name) as (image, name):
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{name}: expected at most {max_pixels / 1e6:g} megapixels, found"
+                f" {width}x{height} pixels"
+            )
+        rgb = np.asarray(_to_rgb(image))
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
-def decode_image(content: bytes, name: str) -> np.ndarray:
-    """Turn the content of an image file into an image, as read_image does.
+def image_size(source: ImageSource, name: str | None = None) -> tuple[int, int]:
+    """Width and height of an image as its header states them, in pixels; nothing is decoded.
 
-    name: what errors call the file. Raises FacemaskError as read_image does.
+    source, name, and what is raised: as read_image.
     """
-    if not content:
-        raise FacemaskError(f"{name}: expected an image, found an empty file")
-    return _decode(io.BytesIO(content), name)
+    with _opened(source, name) as (image, _):
+        return image.size
 
 
-def _decode(file: Path | io.BytesIO, name: str) -> np.ndarray:
+@contextmanager
+def _opened(source: ImageSource, name: str | None) -> Iterator[tuple[Image.Image, str]]:
+    """The image, not decoded yet, and its name. Errors of the block become ImageErrors."""
+    if isinstance(source, bytes):
+        name, size = name or "image", len(source)
+        file = io.BytesIO(source)
+    else:
+        file = Path(source)
+        name = name or str(file)
+        size = _file_size(file, name)
+    if size == 0:
+        raise ImageError(f"{name}: expected an image, found an empty file")
     try:
         with _open(file) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise FacemaskError(
-                    f"{name}: its header claims {width}x{height} pixels, more than 2^30"
-                )
-            rgb = np.asarray(_to_rgb(image))
-    except FacemaskError:
+            yield image, name
+    except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise FacemaskError(f"{name}: not an image, or of a format unknown here") from error
+        raise ImageError(f"{name}: not an image, or of a format unknown here") from error
     except OSError as error:
-        raise FacemaskError(f"{name}: can't be read: {reason(error)}") from error
-    except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise FacemaskError(f"{name}: can't be decoded: {error}") from error
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        raise ImageError(f"{name}: can't be read: {reason(error)}") from error
+    except Exception as error:  # decoders raise many kinds of errors for broken files
+        raise ImageError(
+            f"{name}: can't be decoded: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _file_size(path: Path, name: str) -> int:
+    """Bytes of a regular file. Reading a pipe or a device might never end."""
+    try:
+        if path.is_dir():
+            raise ImageError(f"{name}: expected an image, found a folder")
+        if not path.exists():
+            raise ImageError(f"{name}: no such image")
+        if not path.is_file():
+            raise ImageError(f"{name}: expected an image, found no regular file")
+        return path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"{name}: can't be read: {reason(error)}") from error
 
 
 def _open(file: Path | io.BytesIO) -> Image.Image:
@@ -103,6 +134,7 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
     The limit is a variable of Pillow's module, hence the lock; opening reads the header only.
     """
     with _open_lock:
+        Image.core.set_block_size(_PILLOW_BLOCK)
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             Image.init()
@@ -113,8 +145,8 @@ def _open(file: Path | io.BytesIO) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    with suppress(Exception):  # unreadable EXIF data says nothing against the picture itself
-        image = ImageOps.exif_transpose(image)
+    with suppress(Exception):  # the image can be good where its EXIF data is unreadable
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would take 4 bytes a pixel
     if image.mode in _WHITE:
         grey = np.asarray(image, dtype=np.float32) * (255.0 / _WHITE[image.mode])
         image = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
@@ -147,20 +179,20 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
 def list_files(folder: str | os.PathLike[str]) -> list[Path]:
     """All files below a folder but hidden ones, in the same order on every machine."""
     folder = Path(folder)
-    found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
-    visible = [path for path in found if not is_hidden(path.relative_to(folder))]
+    files = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    visible = [path for path in files if not is_hidden(path.relative_to(folder))]
     return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def is_hidden(inner: PurePath) -> bool:
-    """Whether a file, by its path in a given folder, is hidden or left there by the system."""
-    return inner.name.lower() in _LITTER or any(part.startswith(".") for part in inner.parts)
+    """Whether a file, by its path in a given folder, is hidden or written by the system."""
+    return inner.name.lower() in _SYSTEM_FILES or any(name.startswith(".") for name in inner.parts)
 
 
 def is_document(path: Path) -> bool:
     """Whether the suffix is that of another kind of file (.md, .xml, .csv, .mp4, ...).
 
-    Such files beside images are passed over; a wrong or missing suffix is not held against one.
+    Such files beside images are skipped. Images with a wrong or missing suffix are still read.
     """
     kind = mimetypes.guess_type(path.name)[0]
     known = kind is not None and not kind.startswith("image/")
@@ -168,8 +200,9 @@ def is_document(path: Path) -> bool:
 
 
 def crop_face(image: np.ndarray, box: FaceBox, margin: float = 0.0) -> np.ndarray:
-    """The part of an image (H, W, 3) inside a box grown by margin, as a view, never empty.
+    """Cut a face out of an image (H, W, 3): a view of what lies inside the box grown by margin.
 
+    margin: as in FaceBox.expand. The view is never empty.
     Raises ValueError for a box wholly outside the image.
     """
     height, width = image.shape[:2]
@@ -201,7 +234,7 @@ def model_input(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     weights were trained with (keras.applications.mobilenet_v2.preprocess_input).
     """
     rgb = cv2.cvtColor(resize(image, size), cv2.COLOR_BGR2RGB)
-    scaled = rgb.astype(np.float32)  # the one new array: each more takes as long as all the rest
+    scaled = rgb.astype(np.float32)  # the only copy: another one would double the time
     scaled /= 127.5
     scaled -= 1.0
     return scaled

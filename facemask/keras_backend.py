@@ -1,4 +1,4 @@
-"""Importing Keras on TensorFlow when it is first needed, and silencing native libraries."""
+"""Importing Keras on TensorFlow on first use, and silencing native libraries."""
 
 import os
 import sys
@@ -10,12 +10,12 @@ from typing import Any
 
 from facemask.errors import FacemaskError
 
-ZIP_SIGNATURE = b"PK\x03\x04"  # how a .keras file starts
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how an HDF5 file starts, of a model or of weights
+ZIP_SIGNATURE = b"PK\x03\x04"  # the first bytes of a .keras file
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file, a model or weights
 
 
 def load_keras() -> Any:
-    """The keras module, on TensorFlow. Takes seconds the first time."""
+    """The keras module, on TensorFlow unless KERAS_BACKEND is set. Takes seconds the first time."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ and "keras" not in sys.modules:
         with held_back_stderr():
@@ -30,14 +30,14 @@ _STDERR = threading.RLock()
 
 @contextmanager
 def held_back_stderr() -> Iterator[None]:
-    """Keep what native code writes to standard error; show it only if the block fails.
+    """Hide what native code writes to standard error, and show it only if the block fails.
 
-    A FacemaskError says by itself what is wrong, and with one line: nothing is shown for it.
-    TensorFlow 2.21 prints lines on the processor and on missing GPUs before it looks at
-    TF_CPP_MIN_LOG_LEVEL, so that nothing but the file descriptor can silence them.
+    For a FacemaskError nothing is shown: its message is enough. TensorFlow 2.21 prints lines on
+    the processor and on missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only redirecting the
+    file descriptor silences them.
     """
     sys.stderr.flush()
-    # There is one standard error: two threads that turned it aside at once would leave it there.
+    # The file descriptor is global: without the lock, two threads could leave it redirected.
     with _STDERR, tempfile.TemporaryFile() as held:
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)

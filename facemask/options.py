@@ -1,45 +1,17 @@
-"""Arguments that several commands share, and the kinds of values they take."""
+"""Arguments that several commands share, and types for argument values."""
 
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from facemask.console import error
-from facemask.errors import FacemaskError
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, of [HOST]:PORT for IPv6; FacemaskError for anything else."""
-    host, colon, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    plain = bare and not any(char.isspace() or char in "[]/" for char in bare)
-    good = plain and (":" in bare) == (bare != host)
-    if not (colon and good and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise FacemaskError(f"{text}: expected HOST:PORT, with a port from 1 to 65535")
-    return bare, int(port)
-
-
-def check_addresses(addresses: Sequence[str], index: int) -> None:
-    """Raise FacemaskError unless each address is HOST:PORT, none comes twice, and index is of one.
-
-    index: of this worker among them, from 0.
-    """
-    for address in addresses:
-        parse_address(address)
-    if twice := [address for address in addresses if addresses.count(address) > 1]:
-        raise FacemaskError(f"{twice[0]}: expected an address for each worker, found it twice")
-    if not 0 <= index < len(addresses):
-        raise FacemaskError(
-            f"worker {index}: expected a number from 0 to {len(addresses) - 1}, as there are"
-            f" {len(addresses)} addresses"
-        )
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with its errors as one `[ERROR]` line and status 2."""
+    """argparse, with errors as one `[ERROR]` line and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
         error(f"{message} (see {self.prog} --help)")
@@ -49,7 +21,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def fraction(text: str) -> float:
     """Argument type: a number from 0 to 1."""
     value = _number(text)
-    if not 0.0 <= value <= 1.0:  # not-a-number fails this too
+    if not 0.0 <= value <= 1.0:  # false for NaN too
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
     return value
 
@@ -68,7 +40,7 @@ def number_above(low: float, below: float = math.inf) -> Callable[[str], float]:
 
 
 def whole_number(least: int, most: int = 2**32 - 1) -> Callable[[str], int]:
-    """Argument type: a whole number from `least` to `most`; by default, of at most 32 bits."""
+    """Argument type: a whole number from `least` to `most`, by default the largest of 32 bits."""
     limits = f"of at least {least}" if most == 2**32 - 1 else f"from {least} to {most}"
 
     def parse(text: str) -> int:
@@ -80,7 +52,7 @@ def whole_number(least: int, most: int = 2**32 - 1) -> Callable[[str], int]:
 
 
 def file_with_suffix(*suffixes: str) -> Callable[[str], Path]:
-    """Argument type: a path that ends in one of the suffixes, in lower or upper case."""
+    """Argument type: a path that ends in one of the suffixes, in any case."""
 
     def parse(text: str) -> Path:
         name = Path(text).name.lower()
@@ -100,12 +72,12 @@ def _number(text: str) -> float:
         return math.nan
 
 
-# The face detectors to choose from; detectors.py loads them.
+# The face detectors; facemask.detect.registry loads them.
 DETECTORS = ("auto", "ssd", "yunet", "builtin")
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """What finds the faces."""
+    """Add the choice of the face detector: --face and --detector."""
     parser.add_argument(
         "-f",
         "--face",
@@ -117,21 +89,21 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector",
         choices=DETECTORS,
         default="auto",
-        help="what finds the faces: the SSD, YuNet, or the one that comes with the project; auto,"
-        " the default, is the SSD where its weights are at hand and else the built-in one",
+        help="face detector: the SSD, YuNet, or the one that comes with the project; auto, the"
+        " default, is the SSD where its weights are available, and otherwise the built-in one",
     )
 
 
 def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
-    """The networks and the thresholds, the same for images and for video."""
+    """Add the networks and thresholds, the same for images and video."""
     add_detector_arguments(parser)
     parser.add_argument(
         "--tiles",
         type=whole_number(1),
         default=1,
         metavar="N",
-        help="look for faces in N x N overlapping parts of the image as well: finds small ones in"
-        " large images, and takes that much longer (%(default)s: only in the whole)",
+        help="also search N x N overlapping parts of the image: finds small faces in large images,"
+        " and takes accordingly longer (%(default)s: only the whole image)",
     )
     parser.add_argument(
         "-m",
@@ -145,15 +117,15 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
         "--confidence",
         type=fraction,
         default=0.5,
-        help="faces of more detector confidence than this count (%(default)s)",
+        help="only faces of more detector confidence than this are used (%(default)s)",
     )
     parser.add_argument(
         "--uncertain",
         type=fraction,
         default=0.0,
         metavar="P",
-        help="faces whose best class has less probability than this are labelled uncertain (off)",
+        help="label a face uncertain when its best class has less probability than this (off)",
     )
     parser.add_argument(
-        "--timings", action="store_true", help="say at the end how long each stage took"
+        "--timings", action="store_true", help="print at the end how long each stage took"
     )

@@ -1,4 +1,4 @@
-"""Working ahead on threads: results in order, and never more under way than a bound."""
+"""Processing items on threads: results in order, and a bounded number of items in memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,18 +12,19 @@ import cv2
 T = TypeVar("T")
 R = TypeVar("R")
 
+MAX_WORKERS = 8  # each needs 100 MB for its networks and images
 _END: Any = object()
 
 
 def in_order(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Generator[R, None, None]:
-    """function(item) of each item, in the items' order, worked out on `workers` threads.
+    """function(item) for each item, in the order of the items, computed on `workers` threads.
 
-    At most `ahead` items are taken before their result is asked for, so that memory stays bounded
-    however slow the reader is. What function raises, an interrupt too, is raised in its turn.
-    With one worker there are no threads: each item is taken and worked on when asked for. Close
-    the generator (contextlib.closing) to leave no thread behind when not reading to the end.
+    At most `ahead` items are taken before their result is requested, so that a slow reader does
+    not fill the memory. An exception of the function, KeyboardInterrupt too, is raised at its place
+    in the order. With one worker there are no threads: each item is processed on request. Close the
+    generator (contextlib.closing) to end its threads when not reading it to the end.
     """
     if workers == 1:
         for item in items:
@@ -33,9 +34,9 @@ def in_order(
 
 
 def read_ahead(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
-    """The items, taken on a thread of their own, at most `ahead` before they are asked for.
+    """The items, taken on another thread, at most `ahead` before they are requested.
 
-    Close it as in_order; it has then stopped taking items.
+    Close it as in_order; after that, no more items are taken.
     """
     iterator = iter(items)
     for item in _on_threads(lambda _: next(iterator, _END), repeat(None), 1, ahead):
@@ -48,29 +49,26 @@ def _on_threads(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Generator[R, None, None]:
     pool = ThreadPoolExecutor(workers)
-    under_way: deque[Future[R]] = deque()
+    futures: deque[Future[R]] = deque()
     try:
         for item in items:
-            under_way.append(pool.submit(function, item))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            futures.append(pool.submit(function, item))
+            if len(futures) >= ahead:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-# Each takes 100 MB for its networks and the images under way.
-MAX_WORKERS = 8
-
-
 @contextmanager
 def one_thread_per_image(wanted: bool = True) -> Iterator[int]:
-    """How many images to work on at once: as many as OpenCV would use threads for one.
+    """Give the number of images to process at the same time, each on one thread.
 
-    In the block each of OpenCV's calls then keeps to one thread: on two cores the face detector
-    answers 50 times a second for two threads with one core each, and 44 times with both for each
-    call. One image at a time, with all the threads, where not wanted: it comes out sooner.
+    This is OpenCV's number of threads, MAX_WORKERS at most, and in the block each call of OpenCV
+    uses one thread: on two cores, two threads with one core each find faces in 50 images a second,
+    and one thread whose calls use both cores in 44. When not wanted, it is one image at a time on
+    all threads: then each result is available earlier.
     """
     threads = cv2.getNumThreads()
     workers = min(threads, MAX_WORKERS) if wanted else 1

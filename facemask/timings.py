@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from statistics import median
 from typing import TypeVar
 
@@ -12,25 +12,24 @@ T = TypeVar("T")
 class Timings:
     """Seconds that were spent in each stage; several threads may add at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, enabled: bool = True):
+        """enabled: otherwise nothing is measured, and report has nothing to log."""
         self._clock = clock
+        self._enabled = enabled
         self._start = clock()
-        self._spent: dict[str, list[float]] = {}
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """A context manager that times its block as one more run of the stage."""
-        return self._timed(name)
+        self._seconds: dict[str, list[float]] = {}
 
     @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
+        """A context manager that times its block as one more run of the stage."""
         start = self._clock()
         try:
             yield
         finally:
-            self._spent.setdefault(name, []).append(self._clock() - start)
+            self._add(name, start)
 
     def taking(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; taking each of them is timed as the stage."""
+        """The items. Getting each of them from the iterable is timed as a run of the stage."""
         iterator = iter(items)
         while True:
             start = self._clock()
@@ -38,36 +37,36 @@ class Timings:
                 item = next(iterator)
             except StopIteration:
                 return
-            self._spent.setdefault(name, []).append(self._clock() - start)
+            self._add(name, start)
             yield item
 
-    def table(self, count: int, unit: str) -> list[str]:
-        """Lines that show each stage's runs, median and share, and what each of `count` units took.
+    def _add(self, name: str, start: float) -> None:
+        if self._enabled:
+            self._seconds.setdefault(name, []).append(self._clock() - start)
 
-        A share is of the time of all stages together. Where stages overlap, the units took less.
+    def table(self, count: int, unit: str) -> list[str]:
+        """Lines with each stage's runs, median and share, and the time for each of `count` units.
+
+        A share is of the sum of all stages. Where stages overlap, the units took less than that.
         """
-        every = sum(map(sum, self._spent.values()))
+        all_stages = sum(map(sum, self._seconds.values()))
         lines = [f"{'stage':<10}{'times':>7}{'median':>12}{'share':>8}"]
         lines += [
-            f"{name:<10}{len(spent):>7}{median(spent) * 1000:>9.2f} ms{sum(spent) / every:>8.1%}"
-            for name, spent in self._spent.items()
-            if every
+            f"{name:<10}{len(runs):>7}{median(runs) * 1000:>9.2f} ms{sum(runs) / all_stages:>8.1%}"
+            for name, runs in self._seconds.items()
+            if all_stages
         ]
         total = self._clock() - self._start
-        each = total / count * 1000 if count else 0.0
-        return [*lines, f"{'total':<10}{count:>7}{each:>9.2f} ms per {unit}, {total:.1f} s in all"]
+        per_unit = total / count * 1000 if count else 0.0
+        return [
+            *lines,
+            f"{'total':<10}{count:>7}{per_unit:>9.2f} ms per {unit}, {total:.1f} s in all",
+        ]
+
+    def report(self, count: int, unit: str, log: Callable[[str], None]) -> None:
+        """Log the table, line by line."""
+        for line in self.table(count, unit) if self._enabled else ():
+            log(line)
 
 
-class NoTimings(Timings):
-    """Takes no time, and notes none."""
-
-    _NOTHING = nullcontext()
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        return self._NOTHING
-
-    def taking(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        return iter(items)
-
-
-NO_TIMINGS = NoTimings()
+NO_TIMINGS = Timings(enabled=False)

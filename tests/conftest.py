@@ -1,4 +1,4 @@
-"""What the tests share: the real assets, fakes whose answer is plain, and running the scripts."""
+"""Shared by all tests: the real assets, fake networks with a fixed result, and running scripts."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ __all__ = ["drawn", "drawn_training", "small_recipe"]  # fixtures for all wings
 
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
-# The suite must not open windows on a developer's screen; the window tests bring their own.
+# The tests must not open windows on a developer's screen; the window tests start a virtual one.
 os.environ.pop("DISPLAY", None)
 os.environ.pop("WAYLAND_DISPLAY", None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,7 +45,7 @@ def keras_home(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refusal(
     main: Callable[[list[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """What a script's main says of wrong arguments: one line, status 2, and nothing done."""
+    """The error of a script's main for wrong arguments: one line, with status 2."""
     with pytest.raises(SystemExit) as end:
         main(arguments)
     output = capsys.readouterr()
@@ -55,29 +55,29 @@ def refusal(
 
 
 def obey_ctrl_c() -> None:
-    """For Popen's preexec_fn: in the background of a shell, a process ignores Ctrl-C."""
+    """For Popen's preexec_fn: a process in the background of a shell ignores Ctrl-C by default."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_order(output: str, *messages: str) -> bool:
-    """Whether all the messages are there, one after the other."""
-    places = [output.find(message) for message in messages]
-    return min(places) >= 0 and places == sorted(places)
+    """Whether the output has all the messages, in this order."""
+    positions = [output.find(message) for message in messages]
+    return min(positions) >= 0 and positions == sorted(positions)
 
 
 class FakeDetector:
-    """Finds the faces it was made with, in every image."""
+    """Finds the same faces in every image."""
 
     def __init__(self, *faces: FaceBox):
         self.faces = list(faces)
-        self.fetched: list[Path] = []  # folders that the scripts asked to fetch weights into
+        self.fetched: list[Path] = []  # folders into which a script fetched weights
 
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
         return [face for face in self.faces if face.confidence > confidence]
 
 
 class FakeClassifier:
-    """Says with_mask, 0.9, of crops that are bright on average; without_mask, 0.8, of others."""
+    """Gives with_mask 0.9 for crops that are bright on average, without_mask 0.8 for others."""
 
     class_names = ("with_mask", "without_mask")
     margin = 0.0
@@ -92,13 +92,13 @@ class FakeClassifier:
 
 @pytest.fixture
 def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetector:
-    """Scripts run in this process find one face, (10, 10, 30, 30), and ask a fake model."""
+    """Scripts in this process find one face, (10, 10, 30, 30), and use a FakeClassifier."""
     from facemask.detect import classifier, ssd
     from facemask.downloads import fetch
 
     fake = FakeDetector(FaceBox(10, 10, 30, 30, 0.9))
-    monkeypatch.setattr(ssd.FaceDetector, "load", lambda *_: fake)
-    monkeypatch.setattr(ssd.FaceDetector, "has_weights", lambda folder: True)
+    monkeypatch.setattr(ssd.SSDFaceDetector, "load", lambda *_: fake)
+    monkeypatch.setattr(ssd.SSDFaceDetector, "has_weights", lambda folder: True)
     monkeypatch.setattr(
         classifier.MaskClassifier, "load", lambda path, threads=None: FakeClassifier()
     )
@@ -115,7 +115,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KB; skips the test where this user may not mount one."""
     mount, unmount = shutil.which("mount"), shutil.which("umount")
     if not (sys.platform == "linux" and mount and unmount):
-        pytest.skip("no disk of memory to mount")
+        pytest.skip("can't mount a tmpfs")
     folder = tmp_path / "disk"
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
@@ -130,7 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a script, or `-m MODULE`, as a user does: in a process of its own."""
+    """Run a script, or `-m MODULE`, in a process of its own, as a user does."""
 
     def run(
         *arguments: str | Path, env: dict[str, str] | None = None, cwd: Path = PROJECT
@@ -152,7 +152,7 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def photographs(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 200 of the real photographs, 100 of each class."""
+    """A data set of 200 real photographs, 100 of each class."""
     folder = tmp_path_factory.mktemp("photographs")
     for name in ("with_mask", "without_mask"):
         (folder / name).mkdir()
@@ -168,7 +168,7 @@ def real_training(
     run_script: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """The training script, run for two epochs on real photographs; and the folder it wrote to."""
+    """A run of the training script for two epochs on real photographs, and its output folder."""
     folder = tmp_path_factory.mktemp("training")
     done = run_script(
         "train_mask_detector.py", "--dataset", photographs, "--epochs", "2",
@@ -180,7 +180,7 @@ def real_training(
 
 @pytest.fixture(scope="session")
 def trained_model(real_training: tuple[subprocess.CompletedProcess[str], Path]) -> Path:
-    """A model that knows real photographs a little."""
+    """A model trained for two epochs on real photographs."""
     done, folder = real_training
     assert done.returncode == 0, done.stderr
     return folder / "m.keras"

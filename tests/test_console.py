@@ -19,7 +19,7 @@ def raising(problem: BaseException):
 
 
 @pytest.mark.parametrize(
-    ("main", "status", "said"),
+    ("main", "status", "message"),
     [
         (lambda: 0, 0, ""),
         (lambda: 1, 1, ""),
@@ -40,12 +40,12 @@ def raising(problem: BaseException):
     ],
 )  # fmt: skip
 def test_run_ends_with_a_status_and_at_most_one_line(
-    main, status: int, said: str, capsys: pytest.CaptureFixture[str]
+    main, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         console.run(main)
     assert end.value.code == status
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,9 +69,9 @@ def test_wrong_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as end:
         parser.parse_args(["--confidence", "1.5"])
     assert end.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert said.startswith("[ERROR] argument --confidence: expected a number from 0 to 1, found")
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert message.startswith("[ERROR] argument --confidence: expected a number from 0 to 1, found")
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_argument_types_refuse(kind, bad: str) -> None:
         kind(bad)
 
 
-def test_messages_make_room_for_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_do_not_mix_with_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with tqdm(total=2, file=sys.stderr, disable=False) as bar:
         bar.update()
-        console.info("found one")
+        console.info("some news")
         console.error("not the\nother")
-    said = capsys.readouterr()
-    assert said.out == "[INFO] found one\n"
-    assert "\r[ERROR] not the other\n" in said.err
+    output = capsys.readouterr()
+    assert output.out == "[INFO] some news\n"
+    assert "\r[ERROR] not the other\n" in output.err

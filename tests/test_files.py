@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, beside, check_writable, find, replacing
+from facemask.files import PROJECT, beside, check_writable, file_digest, find, replacing
 
 
-def test_find_prefers_the_working_folder_then_looks_beside_the_scripts(
+def test_find_prefers_the_working_folder_to_the_scripts_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -18,12 +18,12 @@ def test_find_prefers_the_working_folder_then_looks_beside_the_scripts(
     assert find("nowhere") == Path("nowhere")
 
 
-def test_replacing_swaps_the_file_only_when_the_block_ends_well(tmp_path: Path) -> None:
+def test_replacing_replaces_the_file_only_when_the_block_succeeds(tmp_path: Path) -> None:
     target = tmp_path / "model.keras"
     target.write_text("old")
-    with replacing(target) as part:
-        assert part.suffix == ".keras"
-        part.write_text("new")
+    with replacing(target) as temporary:
+        assert temporary.suffix == ".keras"
+        temporary.write_text("new")
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert os.listdir(tmp_path) == ["model.keras"]
@@ -32,8 +32,8 @@ def test_replacing_swaps_the_file_only_when_the_block_ends_well(tmp_path: Path) 
 def test_the_longest_name_that_a_file_system_takes_can_be_replaced(tmp_path: Path) -> None:
     target = tmp_path / ("x" * 251 + ".png")
     check_writable(target)
-    with replacing(target) as part:
-        part.write_text("new")
+    with replacing(target) as temporary:
+        temporary.write_text("new")
     assert target.read_text() == "new"
 
 
@@ -45,8 +45,8 @@ def test_replacing_keeps_the_old_file_and_leaves_nothing_when_the_block_fails(
     target.write_text("old")
 
     def fail() -> None:
-        with replacing(target) as part:
-            part.write_text("half")
+        with replacing(target) as temporary:
+            temporary.write_text("half")
             raise problem
 
     with pytest.raises(problem):
@@ -77,9 +77,16 @@ def test_check_writable_refuses_a_folder_and_a_folder_that_is_a_file(tmp_path: P
         check_writable(tmp_path / "file" / "out.png")
 
 
-def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
+def test_each_thread_has_a_temporary_file_of_its_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(beside, tmp_path / "x.npy").result()
     assert other != beside(tmp_path / "x.npy")
     assert other.name.startswith(".x.")
     assert other.suffix == ".npy"
+
+
+def test_a_files_digest_is_the_sha256_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(tmp_path / "abc") == digest

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemask.geometry import FaceBox, nms
+from facemask.geometry import FaceBox, face_boxes, ious, nms
 
 
 def box(x1: int, y1: int, x2: int, y2: int) -> FaceBox:
@@ -25,13 +25,13 @@ def test_clip_to_an_image_10_wide_and_20_high(given: FaceBox, inside: FaceBox, a
     assert inside.area == area
 
 
-def test_expand_grows_each_side_by_a_share_of_the_box() -> None:
+def test_expand_grows_each_side_by_a_ratio_of_the_box() -> None:
     assert box(10, 10, 20, 30).expand(0.5) == box(5, 0, 25, 40)
     assert box(10, 10, 20, 30).expand(0.0) == box(10, 10, 20, 30)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "iou"),
+    ("first", "second", "iou"),
     [
         (box(0, 0, 10, 10), box(0, 0, 10, 10), 1.0),
         (box(0, 0, 10, 10), box(5, 0, 15, 10), 50 / 150),
@@ -40,17 +40,37 @@ def test_expand_grows_each_side_by_a_share_of_the_box() -> None:
     ],
     ids=["same", "half", "touching", "empty"],
 )
-def test_iou(one: FaceBox, other: FaceBox, iou: float) -> None:
-    assert one.iou(other) == pytest.approx(iou)
-    assert other.iou(one) == pytest.approx(iou)
+def test_iou(first: FaceBox, second: FaceBox, iou: float) -> None:
+    assert first.iou(second) == pytest.approx(iou)
+    assert second.iou(first) == pytest.approx(iou)
 
 
-def test_the_surest_of_overlapping_boxes_is_kept() -> None:
+def test_ious_broadcast() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [3, 3, 3, 3]])
+    assert ious(boxes[0], boxes).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert ious(boxes[:, None], boxes[:2]) == pytest.approx(
+        np.array([[1, 1 / 3], [1 / 3, 1], [0, 0]])
+    )
+
+
+def test_a_detectors_boxes_are_rounded_clipped_and_all_there() -> None:
+    boxes = np.array([[-3.4, 1.6, 8.4, 9.0], [30, 1, 40, 9]], np.float32)
+    assert face_boxes(boxes, np.array([0.9, 0.5]), 10, 20) == [
+        FaceBox(0, 2, 8, 9, 0.9),
+        FaceBox(10, 1, 10, 9, 0.5),
+    ]
+
+
+def test_move() -> None:
+    assert box(1, 2, 3, 4).move(10, -2) == box(11, 0, 13, 2)
+
+
+def test_the_highest_scoring_of_overlapping_boxes_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 4]], float)
     assert nms(boxes, 0.45) == [0, 2, 3]
     assert nms(boxes, 0.9) == [0, 1, 2, 3]
-    assert nms(boxes, 0.45, inside=0.9) == [0, 2]
+    assert nms(boxes, 0.45, max_ios=0.9) == [0, 2]
 
 
-def test_of_no_boxes_none_is_kept() -> None:
+def test_nms_of_no_boxes() -> None:
     assert nms(np.zeros((0, 4)), 0.45) == []

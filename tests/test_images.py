@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemask.batch.options import MAX_MEGAPIXELS
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import (
+    MAX_PIXELS,
+    ImageError,
     crop_face,
-    decode_image,
+    image_size,
     is_document,
     list_files,
     model_input,
@@ -170,16 +173,16 @@ def broken_files(folder: Path) -> dict[str, Path]:
         ("truncated.jpg", "truncated"),
         ("start.jpg", "can't be read|not an image"),
         ("text.jpg", "not an image"),
-        ("huge.png", r"40000x40000 pixels, more than 2\^30"),
+        ("huge.png", "expected at most 200 megapixels, found 40000x40000 pixels"),
         ("lying.png", "can't be read|can't be decoded"),
         ("postscript.eps", "not an image"),
         ("folder.png", "found a folder"),
         ("missing.png", "no such image"),
     ],
 )
-def test_names_the_file_that_is_no_image(tmp_path: Path, name: str, reason: str) -> None:
+def test_errors_name_the_file_that_is_no_image(tmp_path: Path, name: str, reason: str) -> None:
     path = broken_files(tmp_path)[name]
-    with pytest.raises(FacemaskError, match=reason) as problem:
+    with pytest.raises(ImageError, match=reason) as problem:
         read_image(path)
     assert str(problem.value).startswith(f"{path}: ")
     assert "\n" not in str(problem.value)
@@ -244,17 +247,37 @@ def test_model_input_is_rgb_from_minus_one_to_one() -> None:
     assert model_input(np.full((1, 1, 3), 51, np.uint8), (2, 2)) == pytest.approx(51 / 127.5 - 1)
 
 
-def test_an_image_that_is_no_file_is_read_as_the_file_is(tmp_path: Path) -> None:
+def test_the_content_of_a_file_is_read_as_the_file_is(tmp_path: Path) -> None:
     path = saved(Image.new("RGBA", (5, 4), (*RED_RGB, 255)), tmp_path / "a.png")
-    assert np.array_equal(decode_image(path.read_bytes(), "s3://a.png"), read_image(path))
+    assert np.array_equal(read_image(path.read_bytes(), "s3://a.png"), read_image(path))
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "found an empty file"), (b"text", "not an image, or of a format")]
+    ("content", "message"),
+    [(b"", "found an empty file"), (b"text", "not an image, or of a format")],
 )
-def test_errors_name_what_they_are_told_to(content: bytes, said: str, tmp_path: Path) -> None:
-    with pytest.raises(FacemaskError, match=rf"^s3://a\.png: .*{said}"):
-        decode_image(content, "s3://a.png")
+def test_errors_use_the_name_that_is_given(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=rf"^s3://a\.png: .*{message}"):
+        read_image(content, "s3://a.png")
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(FacemaskError, match=rf"^b\.png: .*{said}"):
+    with pytest.raises(ImageError, match=rf"^b\.png: .*{message}"):
         read_image(tmp_path / "a.png", "b.png")
+
+
+def test_the_size_is_read_without_decoding(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_header(40000, 30000))
+    assert image_size(tmp_path / "a.png") == (40000, 30000)
+    assert image_size(png_header(300, 200)) == (300, 200)
+    with pytest.raises(ImageError, match=r"b\.png: no such image"):
+        image_size(tmp_path / "b.png")
+
+
+def test_an_image_of_more_pixels_than_the_limit_is_not_decoded(tmp_path: Path) -> None:
+    path = saved(Image.new("RGB", (20, 10)), tmp_path / "a.png")
+    assert read_image(path, max_pixels=200).shape == (10, 20, 3)
+    with pytest.raises(ImageError, match=r"at most 0\.000199 megapixels, found 20x10 pixels"):
+        read_image(path, max_pixels=199)
+
+
+def test_the_limit_of_image_runs_is_that_of_all_images() -> None:
+    assert MAX_MEGAPIXELS * 1e6 == MAX_PIXELS

@@ -8,9 +8,9 @@ from facemask.errors import FacemaskError
 from facemask.keras_backend import held_back_stderr
 
 
-def test_native_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_native_messages_are_held_back(capfd: pytest.CaptureFixture[str]) -> None:
     with held_back_stderr():
-        os.write(2, b"chatter\n")
+        os.write(2, b"message\n")
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
 
@@ -26,7 +26,7 @@ def test_threads_leave_standard_error_where_it_was(capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == "after\n"
 
 
-def test_what_was_held_back_is_shown_when_the_import_fails(
+def test_held_back_messages_are_shown_when_the_block_fails(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     @held_back_stderr()
@@ -39,12 +39,12 @@ def test_what_was_held_back_is_shown_when_the_import_fails(
     assert capfd.readouterr().err == "why\n"
 
 
-def test_nothing_is_shown_beside_an_error_that_speaks_for_itself(
+def test_nothing_is_shown_with_a_facemask_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     @held_back_stderr()
     def fail() -> None:
-        os.write(2, b"chatter\n")
+        os.write(2, b"message\n")
         raise FacemaskError
 
     with pytest.raises(FacemaskError):

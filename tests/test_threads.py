@@ -3,9 +3,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
+import cv2
 import pytest
 
-from facemask.threads import in_order, read_ahead
+from facemask.threads import MAX_WORKERS, in_order, one_thread_per_image, read_ahead
 
 
 def counted(taken: list[int], end: int = 100) -> Iterator[int]:
@@ -24,8 +25,8 @@ def test_results_come_in_the_items_order(workers: int) -> None:
     assert list(in_order(slow_when_even, range(8), workers, workers + 2)) == list(range(0, 80, 10))
 
 
-def test_several_items_are_worked_on_at_once() -> None:
-    together = threading.Barrier(3, timeout=10)  # breaks unless three threads come to it
+def test_several_items_are_processed_at_once() -> None:
+    together = threading.Barrier(3, timeout=10)  # breaks unless three threads wait at it
     assert len(list(in_order(lambda _: together.wait(), range(6), 3, 5))) == 6
 
 
@@ -38,7 +39,7 @@ def test_no_more_items_are_taken_than_the_bound() -> None:
         assert taken == [0, 1, 2, 3, 4]
 
 
-def test_one_worker_takes_an_item_only_when_asked_and_starts_no_thread() -> None:
+def test_one_worker_takes_an_item_only_on_demand_and_starts_no_thread() -> None:
     taken: list[int] = []
     results = in_order(lambda _: threading.current_thread(), counted(taken), 1, 4)
     assert next(results) is threading.main_thread()
@@ -47,7 +48,9 @@ def test_one_worker_takes_an_item_only_when_asked_and_starts_no_thread() -> None
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_is_raised_in_its_turn(workers: int, error: type[BaseException]) -> None:
+def test_an_error_is_raised_at_its_place_in_the_order(
+    workers: int, error: type[BaseException]
+) -> None:
     def fails_at_two(number: int) -> int:
         if number == 2:
             raise error
@@ -64,18 +67,18 @@ def test_an_error_of_the_items_is_raised_too() -> None:
         list(in_order(str, (1 // n for n in (1, 0)), 2, 4))
 
 
-def test_closing_leaves_no_thread_and_drops_what_was_not_begun() -> None:
-    before, begun = threading.active_count(), []
+def test_closing_leaves_no_thread_and_drops_the_items_in_the_queue() -> None:
+    before, started = threading.active_count(), []
 
     def slow(number: int) -> int:
-        begun.append(number)
+        started.append(number)
         time.sleep(0.02)
         return number
 
     with closing(in_order(slow, range(100), 2, 20)) as results:
         assert next(results) == 0
     assert threading.active_count() == before
-    assert len(begun) < 20
+    assert len(started) < 20
 
 
 def test_items_are_read_ahead_in_order_up_to_the_bound() -> None:
@@ -88,14 +91,14 @@ def test_items_are_read_ahead_in_order_up_to_the_bound() -> None:
         assert list(items) == list(range(1, 10))
 
 
-def test_reading_ahead_raises_what_the_items_raise_after_those_before_it() -> None:
+def test_reading_ahead_raises_an_error_of_the_items_at_its_place() -> None:
     items = read_ahead((1 // n for n in (1, 1, 0)), 5)
     assert [next(items), next(items)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(items)
 
 
-def test_closed_it_reads_on_no_more_and_leaves_no_thread() -> None:
+def test_closing_stops_reading_ahead_and_leaves_no_thread() -> None:
     before, taken = threading.active_count(), []
     with closing(read_ahead(counted(taken), 3)) as items:
         next(items)
@@ -105,8 +108,34 @@ def test_closed_it_reads_on_no_more_and_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_none_is_an_item_like_others() -> None:
+def test_none_is_an_item() -> None:
     assert list(read_ahead([None, 1, None], 2)) == [None, 1, None]
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (3, 3), (64, MAX_WORKERS)])
+def test_there_is_a_worker_for_each_of_opencvs_threads(
+    monkeypatch: pytest.MonkeyPatch, threads: int, workers: int
+) -> None:
+    settings = [threads]
+    monkeypatch.setattr(cv2, "getNumThreads", lambda: settings[-1])
+    monkeypatch.setattr(cv2, "setNumThreads", settings.append)
+    with one_thread_per_image() as count:
+        assert count == workers
+        assert settings[-1] == 1
+    assert settings[-1] == threads
+
+
+def test_one_image_at_a_time_gets_all_threads() -> None:
+    threads = cv2.getNumThreads()
+    with one_thread_per_image(wanted=False) as count:
+        assert (count, cv2.getNumThreads()) == (1, threads)
+
+
+def test_opencvs_threads_come_back_after_an_error() -> None:
+    threads = cv2.getNumThreads()
+    with pytest.raises(ZeroDivisionError), one_thread_per_image():
+        _ = 1 // 0
+    assert cv2.getNumThreads() == threads
 
 
 def wait_until(condition) -> None:

@@ -1,5 +1,4 @@
 import threading
-import time
 
 import pytest
 
@@ -7,7 +6,7 @@ from facemask.timings import NO_TIMINGS, Timings
 
 
 class Clock:
-    """Shows the seconds that it is told."""
+    """A clock that stands still unless it is set."""
 
     now = 0.0
 
@@ -31,7 +30,7 @@ def test_the_table_has_runs_medians_and_shares() -> None:
     ]
 
 
-def test_taking_an_item_is_a_run_of_its_stage_and_working_with_it_is_none() -> None:
+def test_taking_an_item_is_timed_and_working_with_it_is_not() -> None:
     clock = Clock()
     timings = Timings(clock)
 
@@ -48,6 +47,15 @@ def test_taking_an_item_is_a_run_of_its_stage_and_working_with_it_is_none() -> N
     assert timings.table(2, "frame")[1] == "read            2     5.00 ms  100.0%"
 
 
+def test_the_table_is_logged_unless_timings_are_off() -> None:
+    lines: list[str] = []
+    timings = Timings(Clock())
+    timings.report(1, "image", lines.append)
+    assert lines == timings.table(1, "image")
+    NO_TIMINGS.report(1, "image", lines.append)
+    assert len(lines) == 2
+
+
 def test_a_stage_that_fails_is_timed_and_its_error_goes_on() -> None:
     timings = Timings()
     with pytest.raises(ZeroDivisionError), timings.stage("detect"):
@@ -55,7 +63,7 @@ def test_a_stage_that_fails_is_timed_and_its_error_goes_on() -> None:
     assert timings.table(1, "frame")[1].startswith("detect          1 ")
 
 
-def test_nothing_timed_is_a_table_all_the_same() -> None:
+def test_without_stages_there_is_still_a_table() -> None:
     assert Timings(Clock()).table(0, "image") == [
         "stage       times      median   share",
         "total           0     0.00 ms per image, 0.0 s in all",
@@ -78,12 +86,10 @@ def test_threads_lose_no_run() -> None:
     assert timings.table(1, "frame")[1].split()[1] == "800"
 
 
-def test_switched_off_it_costs_next_to_nothing() -> None:
-    start = time.perf_counter()
-    for _ in range(10_000):
-        with NO_TIMINGS.stage("detect"):
-            pass
-    assert time.perf_counter() - start < 0.1  # 10 us each, and it takes 0.2
+def test_switched_off_nothing_is_measured() -> None:
+    with NO_TIMINGS.stage("detect"):
+        pass
     items = [1, 2]
     assert list(NO_TIMINGS.taking("read", items)) == items
     assert len(NO_TIMINGS.table(1, "frame")) == 2
+    NO_TIMINGS.report(1, "frame", pytest.fail)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import ImageGrab
 from Xlib import XK, X, protocol
 from Xlib.display import Display
-from Xlib.error import DisplayConnectionError
+from Xlib.error import BadWindow, DisplayConnectionError
 from Xlib.ext import xtest
 
 from facemask.files import PROJECT
@@ -52,7 +53,7 @@ def screen() -> Iterator[Display]:
 
 
 def wait_for(condition, seconds: float = 60.0):
-    """The first true value of condition(), or its last value when the time is over."""
+    """The first true value of condition(), or its last value after that many seconds."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -67,11 +68,15 @@ def connected(address: str) -> Display | None:
 
 
 def find_window(screen: Display, title: str) -> Any:
-    """The window of that title, as soon as it is on the screen; None if it does not come."""
+    """The window of that title, as soon as it is on the screen; None if it does not appear."""
 
     def titled() -> Any:
-        windows = screen.screen().root.query_tree().children
-        return next((one for one in windows if one.get_wm_name() == title), None)
+        for window in screen.screen().root.query_tree().children:
+            with suppress(BadWindow):  # one that has closed meanwhile
+                viewable = window.get_attributes().map_state == X.IsViewable
+                if viewable and window.get_wm_name() == title:
+                    return window
+        return None
 
     return wait_for(titled)
 
@@ -85,7 +90,7 @@ def press(screen: Display, window: Any, key: str) -> None:
 
 
 def close(screen: Display, window: Any) -> None:
-    """What a window manager sends when a person clicks on the window's cross."""
+    """Send what a window manager sends when a person closes the window."""
     atoms = [screen.intern_atom(name) for name in ("WM_PROTOCOLS", "WM_DELETE_WINDOW")]
     data = (32, [atoms[1], X.CurrentTime, 0, 0, 0])
     window.send_event(protocol.event.ClientMessage(window=window, client_type=atoms[0], data=data))
@@ -93,7 +98,7 @@ def close(screen: Display, window: Any) -> None:
 
 
 def pixels(screen: Display, colour: tuple[int, int, int]) -> int:
-    """How many pixels of the screen have just that colour."""
+    """How many pixels of the screen have exactly that colour, RGB."""
     grabbed = np.asarray(ImageGrab.grab(xdisplay=screen.get_display_name()).convert("RGB"))
     return int((grabbed == colour).all(axis=2).sum())
 
@@ -129,7 +134,7 @@ def test_a_screen_is_noticed(screen: Display, monkeypatch: pytest.MonkeyPatch) -
 
 SHOW = """
 import sys, numpy as np
-from facemask import display
+from facemask.output import display
 image = np.full((int(sys.argv[2]), int(sys.argv[1]), 3), (0, 0, 255), np.uint8)
 print(repr(display.show_until_key("Output", image)))
 """
@@ -234,12 +239,12 @@ def test_q_ends_a_run_whose_stream_has_gone(screen: Display, tmp_path: Path) -> 
 
 @pytest.mark.assets
 def test_the_image_script_shows_the_face_and_ends_at_a_key(
-    screen: Display, assets: Path, trained_model: Path, tmp_path: Path
+    screen: Display, assets: Path, tmp_path: Path
 ) -> None:
     running = start(
         screen, tmp_path, PROJECT / "detect_mask_image.py",
         "--image", PROJECT / "examples" / "example_01.png",
-        "--face", assets / "face_detector", "--model", trained_model,
+        "--face", assets / "face_detector",
     )  # fmt: skip
     shown = find_window(screen, "Output")
     assert shown

@@ -1,174 +1,131 @@
-"""Folders and object stores alike: paths, and URLs such as s3://bucket/prefix, as fsspec has them.
+"""Whole files in folders and in object stores: at paths, and at URLs such as s3://bucket/prefix.
 
-fsspec comes with requirements-archive.txt; each kind of store has a package of its own beside it,
-s3fs for s3:// and gcsfs for gs://. Credentials are found as those packages find them.
+Paths need the standard library alone. URLs are opened by universal-pathlib over fsspec, which come
+with requirements-archive.txt; each kind of store needs a package of its own as well: s3fs for
+s3://, gcsfs for gs://. Credentials are found as those packages find them.
+
+Each function raises FacemaskError where a folder or store fails, and for a URL that can't be
+opened.
 """
 
 import os
 import platform
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from facemask.errors import FacemaskError
 from facemask.files import reason, replacing
 from facemask.images import is_hidden
 
-# Where putting an object is one step: readers see all of it or nothing. Elsewhere a new file grows
-# in place, and must be given another name until it is whole.
-_PUT_AT_ONCE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "memory"}
+if TYPE_CHECKING:
+    from upath import UPath
+
+# Where putting an object is one step: readers see all of it or nothing. In other stores a new file
+# grows in place, so it gets its name only when it is whole.
+_ATOMIC_PUT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "memory"}
+_LONGEST_REASON = 300  # characters of a store's own message, which can be a page of HTML
 
 
-def is_url(text: str) -> bool:
+def is_url(location: str) -> bool:
     """Whether it is SCHEME://..., and no path."""
-    return "://" in text
+    return "://" in location
+
+
+def open_path(location: str) -> "Path | UPath":
+    """A path or URL as an object with the methods of pathlib; a path or file:// URL as a Path."""
+    if not is_url(location):
+        return Path(location)
+    path = _open_url(location)
+    return Path(path.path) if path.protocol in ("file", "local") else path
 
 
 def find_files(url: str) -> list[str]:
     """The URLs of all files below a URL but hidden ones, in the same order on every machine.
 
-    The URL of one file gives that file, and a URL at which nothing is gives it, too: reading it
-    will say so. Raises FacemaskError for a store that can't be listed.
+    The URL of a file gives that URL, and so does one at which nothing is: reading it reports the
+    error.
     """
-    system, root = _open(url)
+    folder = _open_url(url)
+    root = folder.path.rstrip("/")
     with _naming(url, "listed"):
-        found = system.find(root)
-        if found == [root] or (not found and not system.exists(root)):
+        paths = folder.fs.find(root)
+        if paths == [root] or (not paths and not folder.exists()):
             return [url]
-    inner = sorted(path[len(root) :].lstrip("/") for path in found)
+    inner = sorted(path[len(root) :].lstrip("/") for path in paths)
     return [f"{url.rstrip('/')}/{name}" for name in inner if not is_hidden(PurePosixPath(name))]
 
 
-def read_bytes(url: str) -> bytes | None:
-    """What lies at a URL; None where nothing does, or what the user may not read.
+def names(folder: "Path | UPath") -> set[str]:
+    """The names of the files in a folder, also hidden ones; empty where there is no such folder."""
+    with _naming(folder, "listed"):
+        if not isinstance(folder, Path):  # other machines write here, too
+            folder.fs.invalidate_cache(folder.path)
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
-    Raises FacemaskError when the store does not answer as it should.
-    """
-    system, path = _open(url)
-    with _naming(url, "read"):
+
+def read(path: "Path | UPath") -> bytes | None:
+    """The content of a file; None where there is none, or the user may not read it."""
+    with _naming(path, "read"):
         try:
-            return system.cat_file(path)
+            if isinstance(path, Path):
+                return path.read_bytes()
+            fs: Any = path.fs
+            return fs.cat_file(path.path)  # one request; UPath.read_bytes makes two
         except (FileNotFoundError, IsADirectoryError, PermissionError):
             return None
 
 
-def local_path(where: str) -> Path | None:
-    """The path of a path, or of a file:// URL; None for what lies elsewhere."""
-    if not is_url(where):
-        return Path(where)
-    if where.partition("://")[0] in ("file", "local"):
-        return Path(_open(where)[1])
-    return None
+def write(path: "Path | UPath", content: bytes) -> None:
+    """Write a file, whole or not at all, also when the process is killed meanwhile.
 
-
-class Store(Protocol):
-    """A folder of small files, which is made by the first one written.
-
-    Each method raises FacemaskError where the folder or store does not answer as it should.
+    Makes the folder of a path where it is missing.
     """
-
-    def names(self) -> set[str]:
-        """The names of the files in it, also hidden ones; empty where there is no such folder."""
-        ...
-
-    def read(self, name: str) -> bytes | None:
-        """What a file holds; None where there is none."""
-        ...
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all, also when the process is killed meanwhile."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        ...
+    with _naming(path, "written"):
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+        elif path.protocol in _ATOMIC_PUT:
+            path.fs.pipe_file(path.path, content)
+        else:
+            temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.fs.pipe_file(temporary.path, content)
+            path.fs.mv(temporary.path, path.path)
 
 
-def open_store(where: str) -> Store:
-    """The folder at a path or URL. Raises FacemaskError for a URL that nothing here can open."""
-    folder = local_path(where)
-    return _Folder(folder) if folder else _Elsewhere(where)
+def remove(path: "Path | UPath") -> None:
+    """Remove a file, if it is there."""
+    with _naming(path, "removed"):
+        path.unlink(missing_ok=True)
 
 
-class _Folder:
-    """A Store in the file system."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def names(self) -> set[str]:
-        with _naming(self._folder, "listed"):
-            return set(os.listdir(self._folder)) if self._folder.exists() else set()
-
-    def read(self, name: str) -> bytes | None:
-        path = self._folder / name
-        with _naming(path, "read"):
-            return path.read_bytes() if path.exists() else None
-
-    def write(self, name: str, content: bytes) -> None:
-        with replacing(self._folder / name) as part:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-
-    def remove(self, name: str) -> None:
-        with _naming(self._folder / name, "removed"):
-            (self._folder / name).unlink(missing_ok=True)
-
-
-class _Elsewhere:
-    """A Store at a URL."""
-
-    def __init__(self, url: str):
-        self._url = url.rstrip("/")
-        self._system, self._root = _open(self._url)
-        self._puts_at_once = url.partition("://")[0] in _PUT_AT_ONCE
-
-    def names(self) -> set[str]:
-        with _naming(self._url, "listed"):
-            self._system.invalidate_cache(self._root)
-            try:
-                found = self._system.ls(self._root, detail=False)
-            except FileNotFoundError:
-                return set()
-            return {PurePosixPath(path).name for path in found}
-
-    def read(self, name: str) -> bytes | None:
-        return read_bytes(f"{self._url}/{name}")
-
-    def write(self, name: str, content: bytes) -> None:
-        with _naming(f"{self._url}/{name}", "written"):
-            if self._puts_at_once:
-                self._system.pipe_file(f"{self._root}/{name}", content)
-                return
-            part = f"{self._root}/.{name}.{platform.node()}.{os.getpid()}.part"
-            self._system.makedirs(self._root, exist_ok=True)
-            self._system.pipe_file(part, content)
-            self._system.mv(part, f"{self._root}/{name}")
-
-    def remove(self, name: str) -> None:
-        with _naming(f"{self._url}/{name}", "removed"), suppress(FileNotFoundError):
-            self._system.rm_file(f"{self._root}/{name}")
+def _open_url(url: str) -> "UPath":
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise FacemaskError(
+            f"{url}: URLs need universal-pathlib, which can't be imported ({error});"
+            " `pip install -r requirements-archive.txt`"
+        ) from error
+    warnings.filterwarnings("ignore", module="upath")  # remarks on stores that it has no tests for
+    with _naming(url, "opened"):  # an unknown scheme, a package that is missing, a bad setting
+        path = UPath(url)
+        path.fs.protocol  # noqa: B018 - opens the file system
+        return path
 
 
 @contextmanager
-def _naming(where: str | Path, what: str) -> Iterator[None]:
-    """Turn an error of the block, of whatever kind a store has, into one line that says where."""
+def _naming(location: "str | Path | UPath", action: str) -> Iterator[None]:
+    """Turn an error of the block, of whatever kind a store has, into one line with the location."""
     try:
         yield
+    except FacemaskError:
+        raise
     except Exception as error:
-        said = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())[:300]
-        raise FacemaskError(f"{where}: can't be {what}: {said or type(error).__name__}") from error
-
-
-def _open(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it."""
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise FacemaskError(
-            f"{url}: URLs need fsspec, which can't be imported ({error});"
-            " `pip install -r requirements-archive.txt`"
-        ) from error
-    with _naming(url, "opened"):  # an unknown scheme, a package that is missing, a bad setting
-        return url_to_fs(url)
+        cause = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        cause = cause[:_LONGEST_REASON] or type(error).__name__
+        raise FacemaskError(f"{location}: can't be {action}: {cause}") from error

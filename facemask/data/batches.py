@@ -93,8 +93,6 @@ def batches(
     Raises FacemaskError when an image can no longer be read.
     """
     keras = load_keras()
-    load = {"none": _load, "classic": _load_classic, "face": _load_face}[augmentation]
-    shuffles = augmentation != "none"
     first, step = shard
 
     class Batches(keras.utils.PyDataset):
@@ -102,14 +100,7 @@ def batches(
 
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
-            self._epoch = 0
-            self._order = self._shuffled()
-
-        def _shuffled(self) -> np.ndarray:
-            order = np.arange(len(indices))
-            if shuffles:
-                np.random.default_rng([seed, self._epoch]).shuffle(order)
-            return order
+            self.start_at(0)
 
         def __len__(self) -> int:
             return -(-len(indices) // batch_size)
@@ -117,7 +108,9 @@ def batches(
         def start_at(self, epoch: int) -> None:
             """Continue with the batches of this epoch, counted from 0."""
             self._epoch = epoch
-            self._order = self._shuffled()
+            self._order = np.arange(len(indices))
+            if augmentation != "none":
+                np.random.default_rng([seed, epoch]).shuffle(self._order)
 
         def on_epoch_end(self) -> None:
             self.start_at(self._epoch + 1)
@@ -132,11 +125,10 @@ def batches(
                     image = read(images, index)
                 except FacemaskError as error:
                     raise FacemaskError(f"{error} (it could be read before)") from error
-                inputs[row] = load(images, index, image, size, margin, rng)
+                inputs[row] = _load(images, index, image, size, margin, augmentation, rng)
             labels = images.labels[indices[positions]]
-            if weights is None:
-                return inputs, labels
-            return inputs, labels, weights[positions].astype(np.float32)
+            own = () if weights is None else (weights[positions].astype(np.float32),)
+            return inputs, labels, *own
 
     return Batches()
 
@@ -153,32 +145,15 @@ def _load(
     image: np.ndarray,
     size: tuple[int, int],
     margin: float,
+    augmentation: str,
     rng: np.random.Generator,
 ) -> np.ndarray:
+    """The model's input for an image of a set, whose pixels are given."""
     box = images.boxes[index]
-    return model_input(image if box is None else crop_face(image, box, margin), size)
-
-
-def _load_classic(
-    images: LabelledImages,
-    index: int,
-    image: np.ndarray,
-    size: tuple[int, int],
-    margin: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    return model_input(augment(resize(image, size), rng), size)
-
-
-def _load_face(
-    images: LabelledImages,
-    index: int,
-    image: np.ndarray,
-    size: tuple[int, int],
-    margin: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    box = images.boxes[index]
+    if augmentation == "none":
+        return model_input(image if box is None else crop_face(image, box, margin), size)
+    if augmentation == "classic":
+        return model_input(augment(resize(image, size), rng), size)
     cut_from_scene = images.paths[index] != images.originals[index]
     if box is None or (not cut_from_scene and rng.random() < WHOLE_IMAGE):
         box, margin = FaceBox(0, 0, image.shape[1], image.shape[0], 1.0), 0.0

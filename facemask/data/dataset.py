@@ -97,7 +97,7 @@ def load_labelled_images(
 
 
 def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
-    class_folders = _class_folders(folder)
+    class_folders = find_class_folders(folder)
     if len(class_folders) < 2:
         names = f"only {class_folders[0].name}" if class_folders else "none"
         raise FacemaskError(
@@ -131,7 +131,7 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
     )
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def find_class_folders(folder: Path) -> list[Path]:
     """The visible sub-folders, sorted by name. Raises FacemaskError for a missing folder."""
     if not folder.is_dir():
         raise FacemaskError(

@@ -91,8 +91,7 @@ def cut_faces(
     originals: list[Path] = []
     digests: list[str] = []
     skipped = list(scenes.problems)
-    other_classes: Counter[str] = Counter()
-    small = 0
+    left_out: Counter[str] = Counter()  # numbers of faces by the reason
 
     def detect(
         scene: Scene, detector: Detector
@@ -113,10 +112,10 @@ def cut_faces(
         digest = file_digest(scene.path)
         for face in scene.faces:
             if face.label not in class_names:
-                other_classes[face.label] += 1
+                left_out[f"of the class {face.label}, which is not among the classes"] += 1
                 continue
             if face.box.width < MIN_WIDTH:
-                small += 1
+                left_out[f"less than {MIN_WIDTH} pixels wide"] += 1
                 continue
             same = [box for box in detections if box.iou(face.box) >= MATCH_IOU][:1]
             for box in (face.box, *same):
@@ -127,12 +126,7 @@ def cut_faces(
                 originals.append(scene.path)
                 digests.append(digest)
     name = scenes.folder.resolve().name
-    for label, count in other_classes.items():
-        skipped.append(
-            f"{name}: {_faces(count)} of the class {label}, which is not among the classes"
-        )
-    if small:
-        skipped.append(f"{name}: {_faces(small)} less than {MIN_WIDTH} pixels wide")
+    skipped += [f"{name}: {_faces(count)} {reason}" for reason, count in left_out.items()]
     return LabelledImages(
         paths=tuple(paths),
         boxes=tuple(boxes),

@@ -1,4 +1,7 @@
-"""Finding faces: the detector that comes with the project, which knows masks."""
+"""The face detector that comes with the project, trained on faces with and without masks.
+
+`python -m facemask.train_face_detector` makes its weights.
+"""
 
 import os
 from pathlib import Path
@@ -7,27 +10,24 @@ import numpy as np
 
 from facemask.detect.anchor_points import SIZE_MULTIPLE, anchor_points
 from facemask.detect.litert import LiteRTModel
+from facemask.detect.types import BUILTIN_NMS_IOS, NMS_IOU
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
-from facemask.geometry import FaceBox, nms
+from facemask.geometry import FaceBox, face_boxes, nms
 from facemask.images import resize
 
 WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
-# Every image is stretched or shrunk to so many pixels along its longer side, which the network was
-# trained for; both sides become multiples of SIZE_MULTIPLE.
+# The longer side of the network's input, in pixels, in detection and in training.
 LONGER_SIDE = 640
-# Boxes are of the same face when they overlap by more than this, or when more than this share of
-# the smaller one lies in a surer one: in a face that fills the image the network sees more faces.
-NMS_IOU = 0.35
-NMS_IOS = 0.55
-# Beside a face that is sure, one of less than this part of its width must be sure as well: what
-# beside a portrait's face is an ear, a badge or a bush seldom is. It cost 48 scenes no face.
-SMALL_BESIDE, SURE = 0.3, 0.9
+# Small boxes beside the large face of a portrait are mostly an ear, a badge or a bush. So a box
+# whose width is below this ratio of the widest high-confidence box needs high confidence itself.
+# On 48 scenes this dropped no face.
+SMALL_BOX_RATIO, HIGH_CONFIDENCE = 0.3, 0.9
 
 
 class BuiltinFaceDetector:
-    """The built-in face detector, loaded once and called for each image."""
+    """The built-in face detector: load it once, and call it for each image."""
 
     def __init__(self, model: LiteRTModel):
         self._model = model
@@ -38,9 +38,9 @@ class BuiltinFaceDetector:
     def load(
         cls, path: str | os.PathLike[str] = WEIGHTS, threads: int | None = None
     ) -> "BuiltinFaceDetector":
-        """Load the detector, to run on so many threads; by default, on one for each core.
+        """Load the detector, to run on this many threads; by default, see LiteRTModel.load.
 
-        Raises FacemaskError when the file is missing or no such network, and without LiteRT.
+        Raises FacemaskError without LiteRT, and when the file is missing or another network.
         """
         path = Path(path)
         model = LiteRTModel.load(path, threads)
@@ -52,28 +52,20 @@ class BuiltinFaceDetector:
         return cls(model)
 
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
-        """The faces of an image, the surest first; an empty list when there are none.
-
-        image: (H, W, 3) uint8, BGR. confidence: only boxes strictly above it are returned. Boxes
-        lie inside the image and are not empty.
-        """
+        """See types.Detector."""
         height, width = image.shape[:2]
         size = input_size(height, width)
         if size != self._size:
             self._model.resize(size)
             self._size = size
-        answers = self._model(resize(image, size)[None].astype(np.float32))[0]
-        boxes, confidences = decode(answers, *size, confidence)
+        predictions = self._model(resize(image, size)[None].astype(np.float32))[0]
+        boxes, confidences = decode_predictions(predictions, *size, confidence)
         boxes *= np.tile([width / size[1], height / size[0]], 2)
-        found = [
-            FaceBox(*box, confidence=float(sure)).clip(width, height)
-            for box, sure in zip(np.rint(boxes).astype(int).tolist(), confidences, strict=True)
-        ]
-        return [box for box in found if box.area]
+        return [box for box in face_boxes(boxes, confidences, width, height) if box.area]
 
 
 def input_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of what the network sees of an image, pixels."""
+    """Height and width, in pixels, that an image of height x width pixels is resized to."""
     scale = LONGER_SIDE / max(height, width)
     rows, columns = (
         max(SIZE_MULTIPLE, round(side * scale / SIZE_MULTIPLE) * SIZE_MULTIPLE)
@@ -82,23 +74,23 @@ def input_size(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def decode(
-    answers: np.ndarray, height: int, width: int, confidence: float
+def decode_predictions(
+    predictions: np.ndarray, height: int, width: int, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4), xyxy in pixels of the network's input, and confidences (N,), surest first.
+    """Boxes (N, 4), xyxy in pixels of the network's input, and confidences (N,), highest first.
 
-    answers: (N, 5) float32, a row for each anchor point of an input of that height and
-    width: the confidence, and the distances from the point to the box's sides, in strides.
-    Of boxes of the same face, see NMS_IOU and NMS_IOS, only the surest is kept; and of small
-    ones beside a large face only those that are sure, see SMALL_BESIDE.
+    predictions: (A, 5) float32, a row for each anchor point of an input of height x width pixels:
+    the confidence, and the distances from the point to the box's left, top, right and bottom side,
+    in strides. Only boxes strictly above the confidence are returned, after non-maximum
+    suppression and without the small ones that SMALL_BOX_RATIO excludes.
     """
-    centres, strides = anchor_points(height, width)
-    chosen = np.flatnonzero(answers[:, 0] > confidence)
-    chosen = chosen[np.argsort(-answers[chosen, 0], kind="stable")]
-    reach = answers[chosen, 1:] * strides[chosen, None]
-    boxes = np.concatenate([centres[chosen] - reach[:, :2], centres[chosen] + reach[:, 2:]], axis=1)
-    kept = nms(boxes, NMS_IOU, NMS_IOS)
-    boxes, confidences = boxes[kept], answers[chosen[kept], 0]
-    widths, sure = boxes[:, 2] - boxes[:, 0], confidences > SURE
-    likely = sure | (widths >= SMALL_BESIDE * widths[sure].max(initial=0))
-    return boxes[likely], confidences[likely]
+    points, strides = anchor_points(height, width)
+    chosen = np.flatnonzero(predictions[:, 0] > confidence)
+    chosen = chosen[np.argsort(-predictions[chosen, 0], kind="stable")]
+    distances = predictions[chosen, 1:] * strides[chosen, None]
+    boxes = np.hstack([points[chosen] - distances[:, :2], points[chosen] + distances[:, 2:]])
+    kept = nms(boxes, NMS_IOU, BUILTIN_NMS_IOS)
+    boxes, confidences = boxes[kept], predictions[chosen[kept], 0]
+    widths, high = boxes[:, 2] - boxes[:, 0], confidences > HIGH_CONFIDENCE
+    valid = high | (widths >= SMALL_BOX_RATIO * widths[high].max(initial=0))
+    return boxes[valid], confidences[valid]

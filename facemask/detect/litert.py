@@ -1,4 +1,4 @@
-"""Running `.tflite` models on LiteRT, which starts in a blink and needs no TensorFlow."""
+"""Running `.tflite` models with LiteRT, which starts fast and needs no TensorFlow."""
 
 import os
 from pathlib import Path
@@ -10,84 +10,86 @@ from facemask.errors import FacemaskError
 from facemask.files import reason
 from facemask.keras_backend import held_back_stderr
 
-IDENTIFIER = b"TFL3"  # the bytes 4 to 7 of every .tflite file
-# Two threads took 0.53 of the time of one, with two processor cores. More than this is untried.
+IDENTIFIER = b"TFL3"  # bytes 4 to 7 of every .tflite file
+# On two processor cores, two threads took 0.53 of the time of one. More than this is untested.
 MAX_THREADS = 4
 
 
 def load_interpreter() -> Any:
-    """The class ai_edge_litert.interpreter.Interpreter.
-
-    Raises ImportError where LiteRT is not installed, or not to be had for the system.
-    """
+    """The class ai_edge_litert.interpreter.Interpreter. Raises ImportError without LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter
 
 
-class LiteRTModel:
-    """A `.tflite` model of one float32 input and one float32 output.
+def is_tflite(path: Path) -> bool:
+    """Whether a file exists, can be read, and starts as a `.tflite` file does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == IDENTIFIER
+    except OSError:
+        return False
 
-    input_shape and output_shape are as Keras states them: a tuple, with None for an open side.
+
+class LiteRTModel:
+    """A `.tflite` model with one float32 input and one float32 output.
+
+    input_shape and output_shape are as in Keras: tuples, with None for a side of any length.
     """
 
     def __init__(self, path: Path, interpreter: Any):
         self._path = path
         self._interpreter = interpreter
-        takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
-        if (len(takes), len(gives)) != (1, 1):
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        if (len(inputs), len(outputs)) != (1, 1):
             raise FacemaskError(
-                f"{path}: expected a model of one input and one output, found {len(takes)} and"
-                f" {len(gives)}"
+                f"{path}: expected a model of one input and one output, found {len(inputs)} and"
+                f" {len(outputs)}"
             )
-        for what, details in (("input", takes[0]), ("output", gives[0])):
+        for kind, details in (("input", inputs[0]), ("output", outputs[0])):
             if details["dtype"] is not np.float32:
                 raise FacemaskError(
-                    f"{path}: expected a model of float32 {what}, found"
+                    f"{path}: expected a model of float32 {kind}, found"
                     f" {np.dtype(details['dtype']).name}"
                 )
-        self._input, self._output = takes[0]["index"], gives[0]["index"]
-        self.input_shape, self.output_shape = _shape(takes[0]), _shape(gives[0])
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self.input_shape, self.output_shape = _shape(inputs[0]), _shape(outputs[0])
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> "LiteRTModel":
-        """Load a `.tflite` file, to run on so many threads; by default, on one for each core.
+        """Load a `.tflite` file, to run on this many threads.
 
-        Raises FacemaskError for a file that LiteRT can't use.
+        threads: by default one for each processor core, MAX_THREADS at most.
+        Raises FacemaskError without LiteRT, and for a file that it can't use.
         """
         try:
-            load_interpreter()
+            return cls.from_bytes(path, path.read_bytes(), threads)
         except ImportError as error:
             raise FacemaskError(
                 f"{path}: a .tflite model needs LiteRT, which can't be imported ({error});"
                 " `pip install ai-edge-litert`, or give the .keras model"
             ) from error
-        try:
-            content = path.read_bytes()
         except OSError as error:
             raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
-        return cls.from_bytes(path, content, threads)
 
     @classmethod
     def from_bytes(cls, path: Path, content: bytes, threads: int | None = None) -> "LiteRTModel":
-        """The model that a `.tflite` file's bytes hold; the path is for errors.
+        """The model in the content of a `.tflite` file; the path is for error messages.
 
         Raises ImportError without LiteRT, FacemaskError for a model that it can't use.
         """
         interpreter_class = load_interpreter()
+        threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
         try:
-            interpreter = interpreter_class(
-                model_content=content,
-                num_threads=threads or min(MAX_THREADS, os.cpu_count() or 1),
-            )
+            interpreter = interpreter_class(model_content=content, num_threads=threads)
         except (ValueError, RuntimeError) as error:
             raise _refusal(path, error) from error
         return cls(path, interpreter)
 
     def prepare(self, size: tuple[int, int]) -> None:
-        """Make ready for inputs of size = (height, width), pixels, one a call; and run once.
+        """Allocate memory for one image of size = (height, width) pixels, and run once.
 
-        Raises FacemaskError where the model can't run on them.
+        Raises FacemaskError where the model can't run on this size.
         """
         with held_back_stderr():  # LiteRT prints a line on XNNPACK
             try:
@@ -97,16 +99,16 @@ class LiteRTModel:
                 raise _refusal(self._path, error) from error
 
     def resize(self, size: tuple[int, int]) -> None:
-        """Make a model that is ready, see prepare, take inputs of another size: some 4 ms."""
+        """Change the input size, (height, width) in pixels, of a prepared model; takes 4 ms."""
         self._interpreter.resize_tensor_input(self._input, (1, *size, 3))
         self._interpreter.allocate_tensors()
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """(N, height, width, 3) float32 to (N, C) float32.
+        """The outputs (N, ...) float32 for images (N, height, width, 3) float32, N >= 1.
 
-        The images go in one after the other. LiteRT is no faster with several at a time (22 ms
-        for eight of 224x224 pixels both ways), and for another number of them it would have to
-        set up its memory anew (up to 18 ms), in a video at every face that comes or goes.
+        The images are run one after the other. LiteRT is no faster with several at a time (22 ms
+        for eight of 224x224 pixels both ways), and another batch size would allocate its memory
+        again (up to 18 ms), in a video for each face that appears or disappears.
         """
         rows = []
         for image in batch:
@@ -121,5 +123,5 @@ def _shape(details: dict[str, Any]) -> tuple[int | None, ...]:
 
 
 def _refusal(path: Path, error: Exception) -> FacemaskError:
-    what = " ".join(str(error).split())[:300]
-    return FacemaskError(f"{path}: LiteRT can't load it as a .tflite model: {what}")
+    message = " ".join(str(error).split())[:300]
+    return FacemaskError(f"{path}: LiteRT can't load it as a .tflite model: {message}")

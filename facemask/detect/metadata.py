@@ -1,7 +1,7 @@
-"""What a model file says about itself: `facemask.json`, an entry of the `.keras` archive.
+"""The metadata of a model file: `facemask.json`, an entry of the `.keras` archive.
 
-A `.tflite` file has it too, in a zip archive behind the model, where TFLite Metadata has its files.
-A model without it is one that the classic scripts made.
+In a `.tflite` file it is in a zip archive appended to the model, as in TFLite Metadata. A model
+without metadata comes from the classic scripts; the defaults of ModelMetadata describe it.
 """
 
 import hashlib
@@ -15,33 +15,33 @@ from typing import Any
 from facemask.errors import FacemaskError
 
 ENTRY = "facemask.json"
-WEIGHTS = "model.weights.h5"  # Keras's entry of the .keras archive that holds the weights
+WEIGHTS = "model.weights.h5"  # the entry of a .keras archive in which Keras puts the weights
 CLASSIC_CLASSES = ("with_mask", "without_mask")
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What detection must know to use a model, and what a reader may want to know of it."""
+    """What detection needs to use a model, and how the model was trained."""
 
     class_names: tuple[str, ...] = CLASSIC_CLASSES
     input_size: tuple[int, int] = (224, 224)  # height, width, pixels
-    preprocessing: str = "rgb[-1,1]"  # as images.model_input makes it
-    margin: float = 0.0  # how far face boxes are grown before cropping, as FaceBox.expand
-    training: dict[str, Any] = field(default_factory=dict)  # data, split, versions, figures
-    twin_of: str | None = None  # weights_digest of the .keras file that a .tflite was made from
+    preprocessing: str = "rgb[-1,1]"  # that of images.model_input
+    margin: float = 0.0  # how far face boxes are grown before cropping; see FaceBox.expand
+    training: dict[str, Any] = field(default_factory=dict)  # data, split, versions, metrics
+    twin_of: str | None = None  # of a TFLite export: the weights_digest of its .keras file
 
 
-def write(path: str | os.PathLike[str], facts: ModelMetadata) -> None:
-    """Add the facts to a `.keras` archive, or to a `.tflite` file, that has none yet."""
-    known = {key: value for key, value in asdict(facts).items() if value is not None}
-    with zipfile.ZipFile(path, "a") as archive:  # starts an archive at the end of other files
-        archive.writestr(ENTRY, json.dumps(known, indent=2))
+def write(path: str | os.PathLike[str], metadata: ModelMetadata) -> None:
+    """Add the metadata to a `.keras` or `.tflite` file that has none yet."""
+    entries = {key: value for key, value in asdict(metadata).items() if value is not None}
+    with zipfile.ZipFile(path, "a") as archive:  # appends a new archive to a .tflite file
+        archive.writestr(ENTRY, json.dumps(entries, indent=2))
 
 
 def read(path: str | os.PathLike[str]) -> ModelMetadata | None:
-    """The facts inside a model file; None for a file that carries none.
+    """The metadata of a model file; None for a file without. Keys of later versions are ignored.
 
-    Raises FacemaskError for facts that can't be read or understood.
+    Raises FacemaskError for metadata that can't be read or is not valid.
     """
     path = Path(path)
     if not zipfile.is_zipfile(path):
@@ -50,11 +50,12 @@ def read(path: str | os.PathLike[str]) -> ModelMetadata | None:
         with zipfile.ZipFile(path) as archive:
             if ENTRY not in archive.namelist():
                 return None
-            found = json.loads(archive.read(ENTRY))
+            entries = json.loads(archive.read(ENTRY))
         known = {item.name for item in fields(ModelMetadata)}
-        facts = ModelMetadata(**{key: value for key, value in found.items() if key in known})
-        return _checked(facts)
-    except Exception as error:  # zipfile raises a dozen kinds for a damaged or locked archive
+        return _validated(
+            ModelMetadata(**{key: value for key, value in entries.items() if key in known})
+        )
+    except Exception as error:  # zipfile raises many kinds for a damaged or encrypted archive
         raise FacemaskError(f"{path}: its {ENTRY} can't be used: {error}") from error
 
 
@@ -63,24 +64,24 @@ def weights_digest(path: str | os.PathLike[str]) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return hashlib.sha256(archive.read(WEIGHTS)).hexdigest()
-    except Exception:  # zipfile raises a dozen kinds for a damaged archive; loading it says which
+    except Exception:  # zipfile raises many kinds; loading the model reports a damaged file
         return None
 
 
-def _checked(facts: ModelMetadata) -> ModelMetadata:
-    """The facts with tuples where JSON has lists. Raises ValueError for what can't be right."""
-    names, size = tuple(facts.class_names), tuple(facts.input_size)
+def _validated(metadata: ModelMetadata) -> ModelMetadata:
+    """The metadata with tuples in place of JSON's lists. Raises ValueError for invalid values."""
+    names, size = tuple(metadata.class_names), tuple(metadata.input_size)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"class_names: expected two or more names, found {facts.class_names!r}")
+        raise ValueError(f"class_names: expected two or more names, found {metadata.class_names!r}")
     if len(size) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in size):
-        raise ValueError(f"input_size: expected [height, width], found {facts.input_size!r}")
-    if facts.preprocessing != ModelMetadata.preprocessing:
+        raise ValueError(f"input_size: expected [height, width], found {metadata.input_size!r}")
+    if metadata.preprocessing != ModelMetadata.preprocessing:
         raise ValueError(
             f"preprocessing: expected {ModelMetadata.preprocessing!r}, found"
-            f" {facts.preprocessing!r}"
+            f" {metadata.preprocessing!r}"
         )
-    if not 0.0 <= facts.margin <= 4.0:
-        raise ValueError(f"margin: expected 0 to 4, found {facts.margin!r}")
-    if not isinstance(facts.twin_of, str | None):
-        raise ValueError(f"twin_of: expected a digest, found {facts.twin_of!r}")
-    return replace(facts, class_names=names, input_size=size, margin=float(facts.margin))
+    if not 0.0 <= metadata.margin <= 4.0:
+        raise ValueError(f"margin: expected 0 to 4, found {metadata.margin!r}")
+    if not isinstance(metadata.twin_of, str | None):
+        raise ValueError(f"twin_of: expected a digest, found {metadata.twin_of!r}")
+    return replace(metadata, class_names=names, input_size=size, margin=float(metadata.margin))

@@ -16,13 +16,13 @@ def detect_masks(
     uncertain: float = 0.0,
     timings: Timings = NO_TIMINGS,
 ) -> list[MaskDetection]:
-    """Find the faces of an image and classify them all in one call.
+    """Find the faces of an image, and classify all of them in one call.
 
-    image: (H, W, 3) uint8, BGR. confidence: faces of strictly more detector confidence count.
-    uncertain: faces whose best class has strictly less probability are labelled UNCERTAIN.
-    timings: what the stages "detect" and "classify" are added to.
-    Returns the detections, the surest face first; an empty list when there is no face.
-    Raises FacemaskError where `uncertain` is used with a model that has a class of that name.
+    image: (H, W, 3) uint8, BGR. confidence: only faces strictly above this detector confidence are
+    used. uncertain: a face is labelled UNCERTAIN when the probability of its best class is strictly
+    below this. timings: the stages "detect" and "classify" are added to it.
+    Returns the detections, the face of the highest confidence first; an empty list without faces.
+    Raises FacemaskError when `uncertain` is used with a model that has a class of that name.
     """
     if uncertain and UNCERTAIN in classifier.class_names:
         raise FacemaskError(
@@ -35,10 +35,10 @@ def detect_masks(
         return []
     with timings.stage("classify"):
         crops = [crop_face(image, face, classifier.margin) for face in faces]
-        rows = classifier.predict(crops)
-    found = []
-    for face, row in zip(faces, rows, strict=True):
+        probabilities = classifier.predict(crops)
+    detections = []
+    for face, row in zip(faces, probabilities, strict=True):
         best, probability = int(row.argmax()), float(row.max())
         label = UNCERTAIN if probability < uncertain else classifier.class_names[best]
-        found.append(MaskDetection(face, label, probability))
-    return found
+        detections.append(MaskDetection(face, label, probability))
+    return detections

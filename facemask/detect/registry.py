@@ -1,4 +1,7 @@
-"""The face detectors there are: choosing one, fetching what it needs, loading it."""
+"""The face detectors by name: choosing one, fetching its weights, loading it.
+
+Each detector's module is imported only when it is needed: cold starts stay fast.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +14,16 @@ AUTO = "auto"
 
 
 def resolve(name: str, folder: Path, announce: Callable[[str], None]) -> str:
-    """The name of a detector, with "auto" decided: the SSD where its weights lie in the folder.
+    """The detector that a name stands for: "auto" is the SSD where the folder has its weights.
 
-    Otherwise it is the built-in one, which ships with the project, and that is announced. A folder
-    that is not there was meant to hold the SSD's weights, so that loading will say what is wrong.
+    Otherwise "auto" is the built-in one, which comes with the project, and this is announced. Where
+    the folder does not exist it is the SSD too: the path is probably wrong, and loading names it.
     """
-    from facemask.detect.ssd import WEIGHTS_NAME, FaceDetector
+    from facemask.detect.ssd import WEIGHTS_NAME, SSDFaceDetector
 
     if name != AUTO:
         return name
-    if FaceDetector.has_weights(folder) or not folder.is_dir():
+    if SSDFaceDetector.has_weights(folder) or not folder.is_dir():
         return "ssd"
     announce(
         f"{folder.name}/{WEIGHTS_NAME} is not there, so the built-in face detector is used"
@@ -30,9 +33,9 @@ def resolve(name: str, folder: Path, announce: Callable[[str], None]) -> str:
 
 
 def ensure_weights(name: str, folder: Path, announce: Callable[[str], None]) -> str:
-    """Choose, and fetch what is missing into the project's own folder; returns the name.
+    """Resolve a name, and fetch missing weights if the folder is the project's own.
 
-    Raises FacemaskError where it can't be had.
+    Returns the resolved name. Raises FacemaskError where the weights can't be fetched.
     """
     name = resolve(name, folder, announce)
     if folder.resolve() == PROJECT / "face_detector":
@@ -44,7 +47,7 @@ def ensure_weights(name: str, folder: Path, announce: Callable[[str], None]) -> 
 
 
 def weights_file(name: str, folder: Path) -> Path:
-    """The file with the weights of a detector; folder as load_detector takes it."""
+    """The file with the weights of a detector; name and folder as for load_detector."""
     from facemask.detect import builtin, ssd, yunet
 
     files = {
@@ -58,29 +61,26 @@ def weights_file(name: str, folder: Path) -> Path:
 def load_detector(
     name: str, folder: Path, threads: int | None = None, tiles: int = 1, bulk: bool = False
 ) -> Detector:
-    """Load a detector by its name: "ssd", "yunet" or "builtin".
+    """Load a detector by its resolved name: "ssd", "yunet" or "builtin".
 
-    folder: of the weights of those that are fetched. threads: that LiteRT takes, by default one for
-    each core; OpenCV follows cv2.setNumThreads. tiles: see tiling.TiledDetector. bulk: whether many
-    images are to come; see FaceDetector.load. Raises FacemaskError when it can't be loaded.
+    folder: of the weights of the first two. threads: for LiteRT, see LiteRTModel.load; OpenCV uses
+    cv2.setNumThreads. tiles: N for N x N tiles, see tiling.TiledDetector. bulk: whether many images
+    follow, see SSDFaceDetector.load. Raises FacemaskError when the detector can't be loaded.
     """
-    detector = _load(name, folder, threads, bulk)
+    if name == "builtin":
+        from facemask.detect.builtin import BuiltinFaceDetector
+
+        detector = BuiltinFaceDetector.load(threads=threads)
+    elif name == "yunet":
+        from facemask.detect.yunet import YuNetFaceDetector
+
+        detector = YuNetFaceDetector.load(folder)
+    else:
+        from facemask.detect.ssd import SSDFaceDetector
+
+        detector = SSDFaceDetector.load(folder, threads, bulk)
     if tiles == 1:
         return detector
     from facemask.detect.tiling import TiledDetector
 
     return TiledDetector(detector, tiles)
-
-
-def _load(name: str, folder: Path, threads: int | None, bulk: bool) -> Detector:
-    if name == "builtin":
-        from facemask.detect.builtin import BuiltinFaceDetector
-
-        return BuiltinFaceDetector.load(threads=threads)
-    if name == "yunet":
-        from facemask.detect.yunet import YuNetFaceDetector
-
-        return YuNetFaceDetector.load(folder)
-    from facemask.detect.ssd import FaceDetector
-
-    return FaceDetector.load(folder, threads, bulk)

@@ -1,4 +1,4 @@
-"""Finding faces: YuNet (Wu, Peng and Yu, YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
+"""The face detector YuNet (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
 
 import os
 from pathlib import Path
@@ -6,22 +6,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facemask.detect.types import YUNET_NMS_IOU
 from facemask.errors import FacemaskError
-from facemask.geometry import FaceBox
+from facemask.geometry import FaceBox, face_boxes
 
 WEIGHTS_NAME = "yunet_n_640_640.onnx"
 
-# YuNet misses faces of few pixels, so that small images are enlarged to this, twice at most; and
-# large ones are shrunk to it.
+# Pixels. YuNet misses faces of few pixels, so smaller images are enlarged to this longer side, but
+# not more than MAX_ENLARGEMENT times. Larger ones are shrunk to it.
 LONGER_SIDE = 1280
-MOST_ENLARGED = 2.0
-LEAST_SIDE = 32  # pixels: of less, its coarsest cells see nothing, and say anything
-NMS_IOU = 0.3  # YuNet's own default
-MOST_BOXES = 5000
+MAX_ENLARGEMENT = 2.0
+# Pixels. OpenCV pads the input to multiples of 32, the largest stride. A side of 32 would leave its
+# coarsest level with one row, and there OpenCV 4.14 gives random boxes.
+MIN_SIDE = 33
+TOP_K = 5000  # boxes that enter non-maximum suppression; OpenCV's default
 
 
 class YuNetFaceDetector:
-    """YuNet through cv2.FaceDetectorYN, loaded once and called for each image."""
+    """YuNet through cv2.FaceDetectorYN: load it once, and call it for each image."""
 
     def __init__(self, network: cv2.FaceDetectorYN):
         self._network = network
@@ -35,7 +37,7 @@ class YuNetFaceDetector:
     def load(cls, folder: str | os.PathLike[str]) -> "YuNetFaceDetector":
         """Load the detector from the folder that holds its weights.
 
-        Raises FacemaskError when the weights are missing, or are not those of this network.
+        Raises FacemaskError when the weights are missing or those of another network.
         """
         weights = Path(folder) / WEIGHTS_NAME
         if not cls.has_weights(folder):
@@ -44,11 +46,10 @@ class YuNetFaceDetector:
                 " (python -m facemask.downloads yunet)"
             )
         try:
-            network = cv2.FaceDetectorYN.create(
-                str(weights), "", (320, 320), 0.5, NMS_IOU, MOST_BOXES
+            detector = cls(
+                cv2.FaceDetectorYN.create(str(weights), "", (320, 320), 0.5, YUNET_NMS_IOU, TOP_K)
             )
-            # Weights of another network show only when the network runs.
-            detector = cls(network)
+            # OpenCV notices the weights of another network only when it runs.
             detector.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             raise FacemaskError(
@@ -57,41 +58,34 @@ class YuNetFaceDetector:
         return detector
 
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
-        """The faces of an image, the surest first; an empty list when there are none.
-
-        image: (H, W, 3) uint8, BGR. confidence: only boxes strictly above it are returned. Boxes
-        lie inside the image and are not empty.
-        """
+        """See types.Detector."""
         return [box for box, _ in self.detect_landmarks(image, confidence)]
 
     def detect_landmarks(
         self, image: np.ndarray, confidence: float = 0.5
     ) -> list[tuple[FaceBox, np.ndarray]]:
-        """The same with each face's landmarks, (5, 2) float32, x and y in pixels.
+        """The boxes that detect gives, each with the face's landmarks.
 
-        These are the eyes, the tip of the nose and the corners of the mouth; of pairs the one on
-        the picture's left comes first, in a face that is upright.
+        Landmarks: (5, 2) float32, x and y in pixels, of the eyes, the tip of the nose and the
+        corners of the mouth. In an upright face the eye and the corner on the image's left come
+        first.
         """
         height, width = image.shape[:2]
-        scale = min(MOST_ENLARGED, LONGER_SIDE / max(height, width))
-        # Both scales as they come out, or boxes would be off.
-        size = max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale))
+        scale = min(MAX_ENLARGEMENT, LONGER_SIDE / max(height, width))
+        size = max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(height * scale))
         self._network.setInputSize(size)
         self._network.setScoreThreshold(confidence)
         rows = self._network.detect(cv2.resize(image, size))[1]
         if rows is None:
             return []
-        rows = rows[np.isfinite(rows).all(axis=1)]  # of very flat images some are not
-        shrink = np.array([width / size[0], height / size[1]], np.float32)
-        corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        corners = np.rint(corners * np.tile(shrink, 2)).astype(int)
-        boxes = [
-            FaceBox(*box, confidence=float(row[14])).clip(width, height)
-            for box, row in zip(corners.tolist(), rows, strict=True)
-        ]
-        found = [
-            (box, row[4:14].reshape(5, 2) * shrink)
+        rows = rows[np.isfinite(rows).all(axis=1)]  # images of one colour give infinite numbers
+        # After rounding and MIN_SIDE the two sides may have different scales.
+        ratios = np.array([width / size[0], height / size[1]], np.float32)
+        corners = np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]) * np.tile(ratios, 2)
+        boxes = face_boxes(corners, rows[:, 14], width, height)
+        faces = [
+            (box, row[4:14].reshape(5, 2) * ratios)
             for box, row in zip(boxes, rows, strict=True)
             if box.area and box.confidence > confidence
         ]
-        return sorted(found, key=lambda one: one[0].confidence, reverse=True)
+        return sorted(faces, key=lambda face: face[0].confidence, reverse=True)

@@ -4,31 +4,23 @@
     python -m facemask.downloads yunet [--to FOLDER] [--url URL]
     python -m facemask.downloads dataset [--to FOLDER] [--url URL]
 
-Everything is checked by sha256 before it appears under its name; a download that fails leaves
-nothing behind. What is in place already is not fetched again. The environment variable
-FACEMASK_DOWNLOADS names a mirror: its address stands in for scheme and host of the addresses
-below, so https://mirror.example/x/opencv/... is asked when it is https://mirror.example/x.
+Everything is checked by sha256 before it appears under its name. A download that fails leaves
+nothing behind, and what is in place already is not fetched again. The environment variable
+FACEMASK_DOWNLOADS names a mirror. Its address replaces scheme and host of the official address:
+with https://mirror.example/x, files come from https://mirror.example/x/opencv/... .
 
-Photographs that lie in the target folder stay as they are. Only listed names that are missing are
-added; where a file of a listed name has other bytes, nobody can tell a damaged copy from
-somebody's own picture, so nothing is fetched and the error names the file to move away.
+Photographs in the target folder stay as they are; only listed names that are missing are added. A
+file with a listed name and other bytes may be a damaged copy or the user's own picture. Then
+nothing is fetched, and the error names the file to move away.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from facemask import files
 from facemask.console import info, run
-from facemask.downloads.fetch import (
-    COMMAND,
-    DATASET,
-    DETECTORS,
-    MIRROR,
-    _mirrored,
-    fetch_dataset,
-    fetch_face_detector,
-)
+from facemask.downloads.fetch import COMMAND, fetch_dataset, fetch_face_detector
+from facemask.downloads.resources import DATASET, DETECTORS, MIRROR
 from facemask.options import ArgumentParser
 
 
@@ -36,20 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog=f"python -m {COMMAND}",
         description="Fetch a face detector's weights or the classic photographs, and check them.",
-        epilog=f"{MIRROR}=https://mirror.example in the environment asks a mirror instead.",
+        epilog=f"{MIRROR}=https://mirror.example in the environment names a mirror.",
     )
-    parser.add_argument("what", choices=[*DETECTORS, DATASET.command])
+    parser.add_argument("resource", choices=[*DETECTORS, DATASET.command])
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="default: the project's face_detector or dataset"
     )
     parser.add_argument("--url", help="another address of the same file")
     args = parser.parse_args(argv)
-    if args.what in DETECTORS:
-        weights = DETECTORS[args.what]
-        weights = replace(weights, url=args.url) if args.url else _mirrored(weights)
+    if args.resource in DETECTORS:
+        weights = DETECTORS[args.resource].at(args.url)
         fetch_face_detector(args.to or files.PROJECT / "face_detector", info, resource=weights)
     else:
-        photographs = replace(DATASET, url=args.url) if args.url else _mirrored(DATASET)
+        photographs = DATASET.at(args.url)
         fetch_dataset(args.to or files.PROJECT / "dataset", info, resource=photographs)
     return 0
 

@@ -1,15 +1,16 @@
 """An evaluation as pictures: confusion matrices and sheets of misclassified crops."""
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from facemask.evaluate.crops import Mistakes
 from facemask.evaluate.metrics import Classification
-from facemask.evaluate.runner import Misclassification
 from facemask.files import replacing
 
 if TYPE_CHECKING:
@@ -19,8 +20,42 @@ if TYPE_CHECKING:
 COLUMNS = 6  # pictures beside one another on a sheet of mistakes
 
 
+def write_pictures(
+    folder: Path,
+    sets: Sequence[dict[str, Any]],
+    mistakes: Mapping[tuple[str, str, str], Mistakes] | None,
+) -> list[str]:
+    """Write a confusion matrix and a sheet of mistakes for each set, row and model.
+
+    sets: records, see runner; mistakes: by set, row and model; None for no sheets, which show
+    people's faces. Returns the files' names.
+    """
+    figures = {
+        (record["name"], row["name"], model): figures
+        for record in sets
+        for row in record["rows"]
+        for model, figures in row["figures"].items()
+    }
+    stems = unique(["-".join(map(_slug, key)) for key in figures])
+    written = []
+    for stem, (key, classification) in zip(stems, figures.items(), strict=True):
+        set_name, row_name, model = key
+        title = f"{model}: {set_name}, {row_name}"
+        confusion = folder / f"{stem}-confusion.png"
+        _save(confusion, confusion_figure(classification, title))
+        written.append(confusion.name)
+        sheet = folder / f"{stem}-mistakes.png"
+        if mistakes and mistakes[key]:
+            title = f"most confident mistakes of {title}"
+            _save(sheet, mistakes_figure(mistakes[key], model, title))
+            written.append(sheet.name)
+        elif mistakes:  # a sheet of an earlier run would be taken for one of this run
+            sheet.unlink(missing_ok=True)
+    return written
+
+
 def confusion_figure(figures: Classification, title: str) -> "Figure":
-    """How many crops of each class were given which, shaded by their share of the true class."""
+    """The confusion matrix of a model, with draw_confusion."""
     from matplotlib.figure import Figure
 
     classes = len(figures.classes)
@@ -31,39 +66,40 @@ def confusion_figure(figures: Classification, title: str) -> "Figure":
 
 
 def draw_confusion(axes: "Axes", figures: Classification) -> None:
-    """The same into axes of a figure."""
-    names = list(figures.classes)
+    """Draw counts by true and predicted class, with their percentage of the true class."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     counts = np.array(figures.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        share = shares[row, column]
-        text = f"{count}\n{share * 100:.1f} %" if counts[row].sum() else "0"
-        axes.text(
-            column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black"
-        )
-    places, labels = range(len(names)), [_short(name) for name in names]
-    axes.set_xticks(places, labels, rotation=20, parse_math=False)
-    axes.set_yticks(places, labels, parse_math=False)
-    axes.set(xlabel="given class", ylabel="true class")
+    totals = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
+    percentages = counts / np.maximum(totals, 1) * 100
+    names = [_short(name) for name in figures.classes]
+    display = ConfusionMatrixDisplay(percentages, display_labels=names)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 100})
+    numbers = zip(counts.flat, percentages.flat, totals.flat, strict=True)
+    for text, (count, percentage, total) in zip(axes.texts, numbers, strict=True):
+        text.set_text(f"{count}\n{percentage:.1f} %" if total else "0")
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
+    axes.tick_params("x", rotation=20)
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
-def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figure":
-    """A sheet of wrong crops with their true and given class; the surest are at the top left."""
+def mistakes_figure(mistakes: Mistakes, model: str, title: str) -> "Figure":
+    """A sheet of a model's mistakes with their true and predicted class, in their order."""
     from matplotlib.figure import Figure
 
     rows = -(-len(mistakes) // COLUMNS)
     figure = Figure(figsize=(2.1 * COLUMNS, 2.6 * rows + 0.4), layout="constrained")
-    cells = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes in cells:
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axes in panels:
         axes.axis("off")
-    for axes, mistake in zip(cells, mistakes, strict=False):
-        axes.imshow(cv2.cvtColor(mistake.image, cv2.COLOR_BGR2RGB))
+    for axes, (crop, image) in zip(panels, mistakes, strict=False):
+        axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         lines = (
-            f"labelled {_short(mistake.truth)}",
-            f"given {_short(mistake.given)}",
-            f"{mistake.probability * 100:.2f} %",
-            _short(mistake.name),
+            f"labelled {_short(str(crop.truth))}",
+            f"predicted {_short(crop.predicted[model])}",
+            f"{crop.probabilities[model].max() * 100:.2f} %",
+            _short(crop.name),
         )
         axes.set_title("\n".join(lines), fontsize=7, parse_math=False)
     figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
@@ -71,12 +107,28 @@ def mistakes_figure(mistakes: Sequence[Misclassification], title: str) -> "Figur
 
 
 def _short(text: str, most: int = 28) -> str:
-    """A name cut in its middle, where it tells least."""
+    """A name with its middle left out, which differs least between names."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
 
 
-def save_figure(path: Path, figure: "Figure") -> None:
-    """Write a picture; the suffix decides its format."""
-    with warnings.catch_warnings(), replacing(path) as part:
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, with a number where one comes again."""
+    taken: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name} ({number})"
+        taken.append(free)
+    return taken
+
+
+def _slug(name: str) -> str:
+    """A name as a part of a file name."""
+    return re.sub(r"[^\w.]+", "_", name).strip("_")[:60]
+
+
+def _save(path: Path, figure: "Figure") -> None:
+    with warnings.catch_warnings(), replacing(path) as temporary:
         warnings.filterwarnings("ignore", message="Glyph")  # of scripts that the font lacks
-        figure.savefig(part, dpi=110)
+        figure.savefig(temporary, dpi=110)

@@ -1,13 +1,10 @@
-"""An evaluation as tables to read, as data, and as pictures."""
+"""An evaluation as Markdown tables, aligned to be read as they are."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-from facemask.evaluate.metrics import WIDE_FACE_PX, Ratio, nanmean
-from facemask.evaluate.runner import SetResult
-
-if TYPE_CHECKING:
-    pass
+from facemask.evaluate.detection import AP_CONFIDENCE, WIDE_FACE_PX
+from facemask.evaluate.metrics import Ratio
 
 NOTES = """\
 Right: the share of crops that are given their class, with its 95 % interval (Wilson). Balanced: the
@@ -17,11 +14,15 @@ often they are right (Guo et al. 2017, 15 bins; 0 is best)."""
 DETECTION_NOTES = """\
 Found: the share of the annotated faces that a box of the detector covers, with at least half shared
 (intersection over union); also by the face's width, and by its class. Boxes right: the share of the
-detector's boxes that are of an annotated face. ms: for one of the photographs, stretched to 640x480
-pixels, the median of several calls of each detector in turn. AP: average precision at that overlap
-(Pascal VOC 2010, all points); a box's score is the detector's confidence times the class's
-probability. All of this is of boxes of more than {confidence:g} confidence, so that no AP exceeds
-the faces found."""
+detector's boxes that are of an annotated face. Both are of boxes of more than {confidence:g}
+confidence. ms: for one of the photographs, stretched to 640x480 pixels, the median of several calls
+of each detector in turn."""
+
+PRECISION_NOTES = """\
+AP50: average precision at an intersection over union of .5; AP: the mean over .5, .55, ..., .95
+(both as COCO has them, at 101 recalls), of all boxes of more than {confidence:g} confidence. For
+the faces alone, all are of one class. With a model, a box is of its most probable class, and its
+score is the detector's confidence times the class's probability; m: the mean over the classes."""
 
 WIDTH_TITLE = """\
 Right by face width: the annotated faces of known classes, of any width, in their own boxes."""
@@ -33,198 +34,165 @@ COLOUR_TITLE = """\
 Masked faces right by colour of the mask: the colour is a coarse guess from the pixels, which the
 light changes."""
 
+AGREEMENT_NOTES = "Same label: the share of crops that both models give the same class."
 
-def tables(results: Sequence[SetResult], known: Sequence[str], confidence: float) -> str:
-    """The figures as Markdown tables that are aligned to be read as they are, and their notes."""
-    parts = [_classes_table(results, known), NOTES]
-    if any(result.by_width for result in results):
-        parts += [WIDTH_TITLE, _width_table(results)]
-    if any(result.by_colour for result in results):
-        parts += [COLOUR_TITLE, _colour_table(results)]
-    if any(result.box_counts for result in results):
-        parts += [BOXES_TITLE, _boxes_table(results)]
-    if any(result.findings for result in results):
-        parts += [
-            _finding_table(results),
-            _precision_table(results, known),
-            DETECTION_NOTES.format(confidence=confidence),
-        ]
-    if any(row.agreements for result in results for row in result.rows):
-        parts += [
-            _agreement_table(results),
-            "Same label: the share of crops that both models give the same class.",
-        ]
-    return "\n\n".join(parts) + "\n"
+Rows = list[dict[str, Any]]  # cells by column
+Records = Sequence[dict[str, Any]]  # of sets, see runner
+
+# Columns of words are aligned on the left, the others on the right.
+WORD_COLUMNS = ("data", "crops", "model", "models", "detector", "width", "colour")
 
 
-def _classes_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
-    head = ["data", "crops", "model", "number", "right", "95 %", "balanced", *known, "ECE"]
-    lines = []
-    for result in results:
-        for row in result.rows:
-            if not row.figures:
-                lines.append([result.name, row.name, "any", "0", *["-"] * (len(head) - 4)])
-            for model, figures in row.figures.items():
-                low, high = figures.interval
-                lines.append(
-                    [
-                        result.name,
-                        row.name,
-                        model,
-                        str(figures.crops),
-                        _percent(figures.accuracy),
-                        f"{low * 100:.1f}-{high * 100:.1f}",
-                        _percent(figures.balanced_accuracy),
-                        *(_percent(figures.classes[name].recall) for name in known),
-                        f"{figures.calibration_error:.3f}",
-                    ]
-                )
+def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
+    """All tables of an evaluation, each with its notes.
+
+    known: the classes that all models know; confidence: the operating point of the detectors.
+    """
     notes = [
-        f"{result.name}, {row.name}: {row.note}."
-        for result in results
-        for row in result.rows
-        if row.note
+        f"{record['name']}, {row['name']}: {row['note']}."
+        for record in sets
+        for row in record["rows"]
+        if row["note"]
     ]
-    return "\n".join([_table(head, lines, words=3), "", *notes]).rstrip()
-
-
-def _width_table(results: Sequence[SetResult]) -> str:
-    found = [
-        ([result.name, f"{width} px"], shares)
-        for result in results
-        for width, shares in result.by_width.items()
+    widths: Rows = [
+        {"data": record["name"], "width": f"{width} px"} | _ratio_cells(ratios)
+        for record in sets
+        for width, ratios in record["by_width"].items()
     ]
-    return _shares_table(["data", "width"], found)
-
-
-def _colour_table(results: Sequence[SetResult]) -> str:
-    found = [
-        ([result.name, result.rows[0].name, colour], shares)
-        for result in results
-        for colour, shares in result.by_colour.items()
+    colours: Rows = [
+        {"data": record["name"], "crops": record["rows"][0]["name"], "colour": colour}
+        | _ratio_cells(ratios)
+        for record in sets
+        for colour, ratios in record["by_colour"].items()
     ]
-    return _shares_table(["data", "crops", "colour"], found)
-
-
-def _shares_table(
-    head: Sequence[str], found: Sequence[tuple[Sequence[str], Mapping[str, Ratio]]]
-) -> str:
-    """A line for each group of crops: what it is, then a column for each model."""
-    lines = [
-        [
-            *words,
-            *(
-                f"{share.count / share.total * 100:.1f} ({share.count}/{share.total})"
-                for share in shares.values()
-            ),
-        ]
-        for words, shares in found
+    lowest = min(AP_CONFIDENCE, confidence)
+    blocks = [  # the text above, the rows, the texts below
+        ("", _class_rows(sets, known), ["\n".join(notes), NOTES]),
+        (WIDTH_TITLE, widths, []),
+        (COLOUR_TITLE, colours, []),
+        (BOXES_TITLE, _box_count_rows(sets), []),
+        ("", _detection_rows(sets), [DETECTION_NOTES.format(confidence=confidence)]),
+        ("", _precision_rows(sets), [PRECISION_NOTES.format(confidence=lowest)]),
+        ("", _agreement_rows(sets), [AGREEMENT_NOTES]),
     ]
-    return _table([*head, *found[0][1]], lines, words=len(head))
-
-
-def _boxes_table(results: Sequence[SetResult]) -> str:
-    lines = [
-        [
-            result.name,
-            detector,
-            *map(str, (counts.none, counts.one, counts.several)),
-            _percent(counts.one / (counts.none + counts.one + counts.several)),
-        ]
-        for result in results
-        for detector, counts in result.box_counts.items()
+    texts = [
+        text for above, rows, below in blocks if rows for text in (above, _table(rows), *below)
     ]
-    head = ["data", "detector", "no box", "one", "several", "one, %"]
-    return _table(head, lines, words=2)
+    return "\n\n".join(filter(None, texts)) + "\n"
 
 
-def _finding_table(results: Sequence[SetResult]) -> str:
-    found = [
-        (result.name, detector, finding, result.milliseconds[detector])
-        for result in results
-        for detector, finding in result.findings.items()
+def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
+    rows: Rows = []
+    for record in sets:
+        for crops in record["rows"]:
+            start = {"data": record["name"], "crops": crops["name"]}
+            if not crops["figures"]:
+                rows.append(start | {"model": "any", "number": 0})
+            for model, figures in crops["figures"].items():
+                low, high = figures.interval
+                row = {
+                    "model": model,
+                    "number": figures.crops,
+                    "right": _percent(figures.accuracy),
+                    "95 %": f"{low * 100:.1f}-{high * 100:.1f}",
+                    "balanced": _percent(figures.balanced_accuracy),
+                    **{label: _percent(figures.classes[label].recall) for label in known},
+                    "ECE": f"{figures.calibration_error:.3f}",
+                }
+                rows.append(start | row)
+    return rows
+
+
+def _box_count_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "detector": detector,
+            "no box": counts["none"],
+            "one": counts["one"],
+            "several": counts["several"],
+            "one, %": _percent(counts["one"] / sum(counts.values())),
+        }
+        for record in sets
+        for detector, counts in record["box_counts"].items()
     ]
-    widths = list(found[0][2].by_width)
-    labels = sorted({label for *_, finding, _ in found for label in finding.by_label})
-    head = [
-        *("data", "detector", "faces", "found", f">= {WIDE_FACE_PX} px", "boxes right"),
-        *(f"{width} px" for width in widths),
-        *labels,
-        "ms",
-    ]
-    lines = [
-        [
-            name,
-            detector,
-            str(finding.recall.total),
-            _percent(finding.recall.fraction),
-            _share(finding.large),
-            _percent(finding.precision.fraction),
-            *(_share(finding.by_width[width]) for width in widths),
-            *(_share(finding.by_label.get(label, Ratio(0, 0))) for label in labels),
-            f"{milliseconds:.1f}",
-        ]
-        for name, detector, finding, milliseconds in found
-    ]
-    return _table(head, lines, words=2)
 
 
-def _precision_table(results: Sequence[SetResult], known: Sequence[str]) -> str:
-    lines = [
-        [
-            result.name,
-            detector,
-            model,
-            *map(_percent, found.values()),
-            _percent(nanmean([*found.values()])),
-        ]
-        for result in results
-        for detector, by_model in result.precisions.items()
-        for model, found in by_model.items()
+def _detection_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "detector": detector,
+            "ms": f"{record['milliseconds'][detector]:.1f}",
+            "faces": metrics["recall"].total,
+            "found": _percent(metrics["recall"].fraction),
+            f">= {WIDE_FACE_PX} px": _percent_of(metrics["large"]),
+            "boxes right": _percent(metrics["precision"].fraction),
+            **{f"{width} px": _percent_of(ratio) for width, ratio in metrics["by_width"].items()},
+            **{label: _percent_of(ratio) for label, ratio in metrics["by_label"].items()},
+        }
+        for record in sets
+        for detector, metrics in record["findings"].items()
     ]
-    head = ["data", "detector", "model", *(f"AP {name}" for name in known), "mAP"]
-    return _table(head, lines, words=3)
 
 
-def _agreement_table(results: Sequence[SetResult]) -> str:
-    lines = [
-        [
-            result.name,
-            row.name,
-            pair,
-            str(found.crops),
-            _percent(found.same_label),
-            f"{found.largest_difference:.4f}",
-        ]
-        for result in results
-        for row in result.rows
-        for pair, found in row.agreements.items()
-    ]
-    head = ["data", "crops", "models", "number", "same label", "largest difference"]
-    return _table(head, lines, words=3)
+def _precision_rows(sets: Records) -> Rows:
+    rows: Rows = []
+    for record in sets:
+        for detector, faces in record["face_average_precision"].items():
+            for model in record["precisions"][detector]:
+                values = {"faces AP50": faces["AP50"], "faces AP": faces["AP"]}
+                for name, suffix in (("AP50", ""), ("AP", "_50_95")):
+                    mean = record[f"mean_average_precision{suffix}"][detector][model]
+                    by_class = record[f"precisions{suffix}"][detector][model]
+                    values |= {f"m{name}": mean}
+                    values |= {f"{name} {label}": value for label, value in by_class.items()}
+                row = {"data": record["name"], "detector": detector, "model": model}
+                rows.append(row | {name: _percent(value) for name, value in values.items()})
+    return rows
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
-    """A Markdown table; the first columns, `words` of them, hold words, the others figures."""
-    cells = [[cell.replace("|", "/") for cell in line] for line in (head, *lines)]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    padded = [
-        [
-            cell.ljust(width) if column < words else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in cells
+def _agreement_rows(sets: Records) -> Rows:
+    return [
+        {
+            "data": record["name"],
+            "crops": crops["name"],
+            "models": pair,
+            "number": agreement["crops"],
+            "same label": _percent(agreement["same_label"]),
+            "largest difference": f"{agreement['largest_difference']:.4f}",
+        }
+        for record in sets
+        for crops in record["rows"]
+        for pair, agreement in crops["agreements"].items()
     ]
-    rule = [
-        "-" * width if column < words else "-" * (width - 1) + ":"
-        for column, width in enumerate(widths)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def _table(rows: Rows) -> str:
+    """A Markdown table of rows by column. A cell that a row lacks is `-`."""
+    from tabulate import tabulate
+
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return tabulate(
+        # A bar would end the cell.
+        [[str(row.get(name, "-")).replace("|", "/") for name in columns] for row in rows],
+        headers=[name.replace("|", "/") for name in columns],
+        tablefmt="pipe",
+        disable_numparse=True,  # it would write 5.10 as 5.1
+        colalign=["left" if name in WORD_COLUMNS else "right" for name in columns],
+    )
+
+
+def _ratio_cells(ratios: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    return {
+        model: f"{ratio['right'] / ratio['total'] * 100:.1f} ({ratio['right']}/{ratio['total']})"
+        for model, ratio in ratios.items()
+    }
 
 
 def _percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{fraction * 100:.2f}"
 
 
-def _share(share: Ratio) -> str:
-    return f"{_percent(share.fraction)} % of {share.total}" if share.total else "-"
+def _percent_of(ratio: Ratio) -> str:
+    return f"{_percent(ratio.fraction)} % of {ratio.total}" if ratio.total else "-"

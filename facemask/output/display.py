@@ -1,4 +1,4 @@
-"""Windows: whether there can be one, and showing pictures in it."""
+"""Windows: whether one can be opened, showing pictures in it, and the keys pressed."""
 
 import os
 import subprocess
@@ -7,16 +7,16 @@ import sys
 import cv2
 import numpy as np
 
-# Larger pictures are shown shrunk: a window that reaches beyond the screen hides its faces.
+# Larger pictures are shrunk: a window that is larger than the screen hides some faces.
 LARGEST_WINDOW = (1600, 900)  # width, height, pixels
-POLL_MS = 50
+POLL_MS = 50  # between two checks whether a key was pressed or the window closed
 
 
 def can_show_windows() -> bool:
     """Whether OpenCV can open a window here.
 
-    Asked of a child process, because OpenCV's window system ends the whole process when there is
-    no screen to connect to, and raises when it was built without windows. Takes half a second.
+    Tried in a child process, because OpenCV ends the whole process when it can't connect to a
+    screen, and raises when it was built without windows. Takes half a second.
     """
     has_screen = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     if sys.platform.startswith("linux") and not has_screen:
@@ -31,7 +31,7 @@ def can_show_windows() -> bool:
 
 
 def show(title: str, image: np.ndarray) -> None:
-    """Put an image (H, W, 3) uint8, BGR, into the window of that title, shrunk to fit a screen."""
+    """Show an image (H, W, 3) uint8, BGR, in the window of that title, shrunk to fit a screen."""
     height, width = image.shape[:2]
     scale = min(1.0, LARGEST_WINDOW[0] / width, LARGEST_WINDOW[1] / height)
     if scale < 1.0:
@@ -41,21 +41,21 @@ def show(title: str, image: np.ndarray) -> None:
 
 
 def pressed_key(wait_ms: int = 1) -> str:
-    """The key pressed within that many milliseconds, or an empty string."""
+    """The key pressed within wait_ms milliseconds, or an empty string."""
     code = cv2.waitKey(wait_ms)
     return chr(code & 0xFF) if code >= 0 else ""
 
 
 def is_open(title: str) -> bool:
-    """Whether the window is still there: a person may have closed it."""
+    """Whether the window is still open: a person may have closed it."""
     try:
         return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:  # OpenCV's Qt windows: raised once the last one is closed
+    except cv2.error:  # OpenCV's Qt windows raise it when the last one is closed
         return False
 
 
 def show_frame(title: str, frame: np.ndarray) -> str:
-    """Show one frame of a video; the key that was pressed, "q" once the window was closed."""
+    """Show one frame of a video; returns the key pressed, "q" if the window was closed."""
     show(title, frame)
     key = pressed_key(1)
     return key if is_open(title) else "q"
@@ -67,7 +67,7 @@ def asks_to_quit(title: str) -> bool:
 
 
 def pause(title: str) -> str:
-    """Hold the picture that is shown till p, s or q is pressed; which, "q" for a closed window."""
+    """Wait until p, s or q is pressed; returns that key, "q" if the window was closed."""
     key = ""
     while key not in ("p", "q", "s"):
         key = pressed_key(POLL_MS) if is_open(title) else "q"
@@ -75,7 +75,10 @@ def pause(title: str) -> str:
 
 
 def show_until_key(title: str, image: np.ndarray) -> str:
-    """Show an image till a key is pressed, or the window closed; the key, or an empty string."""
+    """Show an image until a key is pressed or the window closed.
+
+    Returns the key, or an empty string for a closed window.
+    """
     show(title, image)
     key = ""
     while not key and is_open(title):

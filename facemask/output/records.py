@@ -4,16 +4,16 @@ import csv
 import errno
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
-from facemask.files import beside, reason, replacing
+from facemask.files import reason, replacing
 
 CSV_COLUMNS: tuple[str, ...] = (
     "image", "width", "height", "face", "x1", "y1", "x2", "y2",
@@ -24,37 +24,40 @@ CSV_COLUMNS: tuple[str, ...] = (
 def faces(detections: Sequence[MaskDetection]) -> list[dict[str, Any]]:
     """The detections as plain data: box is xyxy in pixels, the other numbers are 0 to 1.
 
-    In a video whose faces are followed there is "track" as well, the face's number.
+    A detection with a track number has "track" as well.
     """
     return [
         {
-            "box": [found.face.x1, found.face.y1, found.face.x2, found.face.y2],
-            "confidence": round(found.face.confidence, 4),
-            "label": found.label,
-            "probability": round(found.probability, 4),
-            **({} if found.track is None else {"track": found.track}),
+            "box": [detection.face.x1, detection.face.y1, detection.face.x2, detection.face.y2],
+            "confidence": round(detection.face.confidence, 4),
+            "label": detection.label,
+            "probability": round(detection.probability, 4),
+            **({} if detection.track is None else {"track": detection.track}),
         }
-        for found in detections
+        for detection in detections
     ]
 
 
 def image_record(
     name: str, image: np.ndarray, detections: Sequence[MaskDetection]
 ) -> dict[str, Any]:
-    """The entry of an image (H, W, 3); width and height in pixels."""
+    """The record of an image (H, W, 3); width and height are in pixels."""
     height, width = image.shape[:2]
     return {"image": name, "width": width, "height": height, "faces": faces(detections)}
 
 
 def error_record(name: str, message: str) -> dict[str, Any]:
-    """The entry of an image that can't be read."""
+    """The record of an image that can't be read."""
     return {"image": name, "error": message, "faces": []}
 
 
 def frame_record(
     number: int, time_s: float, frame: np.ndarray, detections: Sequence[MaskDetection]
 ) -> dict[str, Any]:
-    """The entry of a video frame (H, W, 3); numbers count from 0, time_s from the start."""
+    """The record of a video frame (H, W, 3).
+
+    number: of the frame, from 0. time_s: seconds from the start of the video.
+    """
     height, width = frame.shape[:2]
     return {
         "frame": number,
@@ -65,93 +68,85 @@ def frame_record(
     }
 
 
-class RecordFile:
-    """A file of one record an image, written as the records come.
+@contextmanager
+def record_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A context manager that gives a function, which writes the record of an image to a file.
 
-    A context manager. The file grows beside its place and takes it when the block ends, also by
-    an error or Ctrl-C: what such a run has found is kept, whole. A run that ends in an error
-    before its first record, and a file that could not be written, leave what stood there.
+    A `.csv` file has a row for each face; an image without faces, or with an error, has one row
+    without a face. Any other file is a JSON list with one object for each image.
+    The file grows under a temporary name and gets its own name when the block ends, also by an
+    error or Ctrl-C: the records written until then are kept, as a whole file. A run that ends in an
+    error before its first record leaves the old file as it was, and so does a file that could not
+    be written.
     Raises FacemaskError when the file can't be written.
     """
+    is_table = path.suffix.lower() == ".csv"
+    count, failed = 0, False
+    ended_by: BaseException | None = None
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, CSV_COLUMNS)
 
-    def __init__(self, path: Path):
-        self._path = path
-        self._part = beside(path)
-        self._count = 0
-        self._whole = True
+        def write(record: dict[str, Any]) -> None:
+            nonlocal count, failed
+            try:
+                if is_table:
+                    table.writerows(_rows(record))
+                else:
+                    text = json.dumps(record, ensure_ascii=False)
+                    file.write(f",\n{text}" if count else f"\n{text}")
+            except OSError as error:
+                failed = True
+                raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
+            count += 1
+
+        if is_table:
+            table.writeheader()
+        else:
+            file.write("[")
         try:
-            self._file = self._part.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
-        self.begin(self._file)
-
-    def begin(self, file: TextIO) -> None:
-        """Write what stands before the first record."""
-
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        """Write a record; numbers count from 0."""
-        raise NotImplementedError
-
-    def end(self, file: TextIO, count: int) -> None:
-        """Write what stands behind the last of so many records."""
-
-    def write(self, record: dict[str, Any]) -> None:
-        try:
-            self.add(self._file, record, self._count)
-        except OSError as error:
-            self._whole = False
-            raise FacemaskError(f"{self._path}: can't be written: {reason(error)}") from error
-        self._count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._whole or (kind and not self._count):
-            with suppress(OSError):
-                self._file.close()
-            self._part.unlink(missing_ok=True)
-            return
-        with replacing(self._path), self._file:  # replacing's temporary file is the one that grew
-            self.end(self._file, self._count)
+            yield write
+        except BaseException as error:
+            if failed or not count:
+                raise
+            ended_by = error
+        if not is_table:
+            file.write("\n]\n" if count else "]\n")
+    if ended_by:
+        raise ended_by
 
 
-class JSONList(RecordFile):
-    """A JSON list with one object for each image."""
-
-    def begin(self, file: TextIO) -> None:
-        file.write("[")
-
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        file.write((",\n" if number else "\n") + json.dumps(record, ensure_ascii=False))
-
-    def end(self, file: TextIO, count: int) -> None:
-        file.write("\n]\n" if count else "]\n")
+def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of an image's record in a table."""
+    image = {key: value for key, value in record.items() if key != "faces"}
+    for number, face in enumerate(record["faces"]):
+        box = dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))
+        other = {key: value for key, value in face.items() if key != "box"}
+        yield {**image, "face": number, **box, **other}
+    if not record["faces"]:
+        yield image
 
 
-class CSVTable(RecordFile):
-    """A row for each face; an image without faces, or with an error, has one row with no face."""
+@contextmanager
+def open_records(*paths: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A context manager that gives a function: it writes a record to each path that is not None.
 
-    def begin(self, file: TextIO) -> None:
-        self._writer = csv.DictWriter(file, CSV_COLUMNS)
-        self._writer.writeheader()
+    See record_file for the files.
+    """
+    with ExitStack() as stack:
+        writers = [stack.enter_context(record_file(path)) for path in paths if path]
 
-    def add(self, file: TextIO, record: dict[str, Any], number: int) -> None:
-        image = {key: value for key, value in record.items() if key != "faces"}
-        for face_number, face in enumerate(record["faces"]):
-            x1, y1, x2, y2 = face["box"]
-            box = {"face": face_number, "x1": x1, "y1": y1, "x2": x2, "y2": y2}
-            rest = {key: value for key, value in face.items() if key != "box"}
-            self._writer.writerow({**image, **box, **rest})
-        if not record["faces"]:
-            self._writer.writerow(image)
+        def write(record: dict[str, Any]) -> None:
+            for write_to_file in writers:
+                write_to_file(record)
+
+        yield write
 
 
 class LineFile:
-    """A text file that grows by whole lines, each written at once: kill -9 leaves none cut.
+    """A text file that grows by whole lines, also when the process is killed: one write a line.
 
-    A context manager. Raises FacemaskError when the file can't be written; a line for which the
-    disk had no room is taken back.
+    A context manager. Raises FacemaskError when the file can't be written; a line that does not
+    fit on the disk is removed again.
     """
 
     def __init__(self, path: Path):
@@ -177,12 +172,12 @@ class LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # write_line has said so already
+        with suppress(OSError):  # write_line has raised it already
             self._file.close()
 
 
 class JSONLines(LineFile):
-    """A file of one JSON object a line."""
+    """A file with one JSON object in each line."""
 
     def write(self, record: dict[str, Any]) -> None:
         self.write_line(json.dumps(record))

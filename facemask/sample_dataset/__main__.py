@@ -1,9 +1,9 @@
-"""Draw a small labelled data set of illustrated portraits, with and without a mask.
+"""Draws a small labelled data set of illustrated portraits, with and without a mask.
 
     python -m facemask.sample_dataset PATH [--count N] [--size PIXELS] [--seed S]
 
-It lets the training be tried from end to end without a network and without anyone's photographs.
-A model trained on drawings has learnt drawings: never use it on people.
+With it the training can be tried from end to end without a network and without photographs of
+people. A model trained on drawings knows drawings only: never use it on people.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Draw a small labelled data set of portraits, to try the training without "
         "photographs. A model trained on drawings is of no use on people.",
     )
-    parser.add_argument("path", type=Path, help="folder to draw into; new, empty or drawn before")
+    parser.add_argument(
+        "path", type=Path, help="folder to draw into: new, empty, or of an earlier drawn set"
+    )
     parser.add_argument(
         "--count", type=whole_number(1), default=100, help="images per class (default: %(default)s)"
     )
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seed",
         type=whole_number(0),
         default=0,
-        help="of the random choices (default: %(default)s)",
+        help="seed of the random choices (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     info(f"drawing {args.count} portraits for each of {' and '.join(CLASSES)}...")

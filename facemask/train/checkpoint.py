@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class Checkpoint:
         if not self._writes:
             return
         # The names in the file are those of its first version.
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{kind}{number}": array
             for kind, part in (("now", state.variables), ("best", state.best_weights))
             for number, array in enumerate(part)

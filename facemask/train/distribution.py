@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from facemask.addresses import check_addresses, parse_address
 from facemask.errors import FacemaskError
 from facemask.files import reason
 from facemask.keras_backend import load_keras
-from facemask.options import check_addresses, parse_address
 
 TIMEOUT = 300.0  # seconds for all processes to come; some machines start more slowly than others
 HEARTBEAT = 30  # seconds of silence after which JAX counts a process as lost
@@ -130,9 +130,7 @@ class Processes:
         keras = load_keras()
         values = self.broadcast_arrays([np.asarray(variable) for variable in model.variables])
         with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
-            keras.utils.set_random_seed(
-                0
-            )  # JAX wants the copies' first weights to be the same, too
+            keras.utils.set_random_seed(0)  # JAX refuses initial weights that differ
             copy = keras.models.clone_model(model)
             for variable, value in zip(copy.variables, values, strict=True):
                 variable.assign(value)
@@ -193,6 +191,7 @@ def initialize(
     KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
     KERAS_DISTRIBUTION_PROCESS_ID. Without these, too, there is this process alone, which uses all
     GPUs of its machine where KERAS_BACKEND is jax.
+    Where KERAS_BACKEND is not set, and there are others, it becomes jax.
     Raises FacemaskError when the backend is not JAX, when JAX is not installed, for addresses of
     another form or in use, and when not all processes have come after timeout_s seconds.
     """
@@ -207,7 +206,7 @@ def initialize(
     if len(addresses) > 1:
         check_addresses(addresses, index)
     host, port = parse_address(addresses[0])
-    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "jax":
+    if (backend := os.environ.setdefault("KERAS_BACKEND", "jax")) != "jax":
         raise FacemaskError(
             f"KERAS_BACKEND: expected jax for training in several processes, found {backend}"
         )
@@ -297,7 +296,8 @@ def _pad(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _device_count() -> int:
-    if load_keras().backend.backend() != "jax":
+    # Without importing Keras, which takes seconds: what is wrong with the data shows first.
+    if os.environ.get("KERAS_BACKEND") != "jax":
         return 1
     import jax
 

@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -140,7 +140,8 @@ def _convert_in_child(
 
 def _main() -> None:
     """Convert in the child: arguments as _convert_in_child passes them."""
-    source, shape, quantize, inputs, output = sys.argv[1:]
+    source, shape, _, inputs, output = sys.argv[1:]
+    quantize = cast(Quantization, sys.argv[3])
     with _silenced():
         model = load_keras().models.load_model(source, compile=False)
         calibration = np.load(inputs) if quantize == "int8" else ()

@@ -73,12 +73,9 @@ def train(
         schedules = keras.optimizers.schedules
         rate = schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
         optimizer = keras.optimizers.Adam(rate)
-        trained.compile(
-            optimizer=keras.optimizers.LossScaleOptimizer(optimizer)
-            if mixed_precision
-            else optimizer,
-            **compile_arguments(processes),
-        )
+        if mixed_precision:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        trained.compile(optimizer, **compile_arguments(processes))
         trained.optimizer.build(trained.trainable_variables)
         state = checkpoint.state(stage) if checkpoint else None
         patience = PATIENCE if early_stopping and not decay else epochs

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from facemask.addresses import check_addresses
 from facemask.errors import FacemaskError
 from facemask.options import (
     ArgumentParser,
     add_detector_arguments,
-    check_addresses,
     file_with_suffix,
     number_above,
     whole_number,

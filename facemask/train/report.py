@@ -3,12 +3,11 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from facemask.data.loading import is_drawn
 from facemask.data.splits import PARTS
-from facemask.evaluate.metrics import Classification, rounded
+from facemask.evaluate.metrics import Classification, classification_record, rounded
 from facemask.evaluate.plots import draw_confusion
 from facemask.files import replacing
 from facemask.train.checkpoint import History
@@ -113,7 +112,7 @@ def write_report(
     report = {
         "model": model,
         **record,
-        "test": rounded(asdict(test)),
+        "test": classification_record(test),
         "curves": rounded(training.history),
         "epochs": len(training.history["loss"]),
         "best_epoch": training.best_epoch + 1,

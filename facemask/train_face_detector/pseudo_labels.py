@@ -10,7 +10,7 @@ import numpy as np
 from facemask.data.pascal_voc import Scene
 from facemask.detect.yunet import YuNetFaceDetector
 from facemask.errors import FacemaskError
-from facemask.geometry import ious
+from facemask.geometry import as_array, ious
 from facemask.images import read_image, write_image
 from facemask.sample_dataset.mask import PATTERNS, draw_mask, points_on_face
 from facemask.train_face_detector.samples import AnnotatedImage
@@ -160,8 +160,7 @@ def annotated(scene: Scene, source: str) -> AnnotatedImage:
 
 def face_boxes(scene: Scene) -> np.ndarray:
     """The boxes of a scene's annotated faces, (N, 4) float32, xyxy in pixels."""
-    boxes = [face.box for face in scene.faces]
-    return _array([(box.x1, box.y1, box.x2, box.y2) for box in boxes])
+    return as_array([face.box for face in scene.faces]).astype(np.float32)
 
 
 def _labelled(path: Path, labels: Sequence[PseudoLabel], portrait: bool) -> AnnotatedImage | None:
@@ -174,5 +173,5 @@ def _sides(box: np.ndarray) -> np.ndarray:
     return np.tile(box[2:] - box[:2], 2)
 
 
-def _array(boxes: Sequence[np.ndarray | tuple[int, int, int, int]]) -> np.ndarray:
+def _array(boxes: Sequence[np.ndarray]) -> np.ndarray:
     return np.array(boxes, np.float32).reshape(-1, 4)

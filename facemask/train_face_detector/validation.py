@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.detect.builtin import decode, input_size
+from facemask.detect.builtin import decode_predictions, input_size
 from facemask.evaluate import detection
 from facemask.evaluate.detection import AP_CONFIDENCE, AveragePrecision, ImageBoxes, match_boxes
 from facemask.images import read_image, resize
@@ -34,7 +34,7 @@ def network_detector(network: Any) -> Detect:
         rows, columns = input_size(height, width)
         batch = resize(image, (rows, columns))[None].astype(np.float32)
         predictions = np.array(model(batch, training=False))[0]
-        boxes, confidences = decode(predictions, rows, columns, AP_CONFIDENCE)
+        boxes, confidences = decode_predictions(predictions, rows, columns, AP_CONFIDENCE)
         return boxes * np.tile([width / columns, height / rows], 2), confidences
 
     return detect

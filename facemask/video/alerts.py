@@ -4,30 +4,44 @@ Nothing that goes wrong in an alert stops the video: it is logged, and the run g
 """
 
 import math
-from collections.abc import Callable, Sequence
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Self
 
+import cv2
 import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
+from facemask.files import check_writable, reason
 from facemask.images import crop_face
-from facemask.video.alert_command import SNAPSHOT, AlertCommand
-from facemask.video.snapshots import check_folder, save_snapshot
 
 ALERT_LABELS = frozenset({"without_mask", "mask_weared_incorrect"})
+SNAPSHOT = "FACEMASK_SNAPSHOT"  # the variable with a picture's path, where there is one
 SNAPSHOT_MARGIN = 0.3  # how far the face's box is grown for its picture; see FaceBox.expand
 # The tracker ends a track much sooner than this, and never gives its number again.
 FORGET_S = 60.0
+
+TIME_LIMIT_S = 30.0  # a program that runs for longer is ended
+CLOSING_WAIT_S = 2.0  # how long close() waits for programs that still run
+MAX_RUNNING = 4  # programs at the same time
+
+Log = Callable[[str], None]
 
 
 @dataclass
 class _TrackState:
     """What is remembered of a track; times are seconds from the first frame."""
 
+    detection: MaskDetection  # in the last frame that shows the face
     last_seen_s: float = 0.0
     unmasked_since_s: float = math.inf  # all of its labels since then were in ALERT_LABELS
     last_alert_s: float = -math.inf
@@ -55,88 +69,170 @@ class Alerts:
         after_s: float,
         cooldown_s: float,
         snapshots: Path | None,
-        log: Callable[[str], None],
+        log: Log,
     ):
-        """command: a program and its arguments, as split_command gives them; empty for none.
+        """command: a program and its arguments; empty for none.
 
         snapshots: the folder for the pictures, made where it is missing; None for no pictures.
         log: takes a line for whatever goes wrong.
         Raises FacemaskError where the folder can't be written to.
         """
         if snapshots is not None:
-            check_folder(snapshots)
+            if snapshots.exists() and not snapshots.is_dir():
+                raise FacemaskError(f"{snapshots}: expected a folder for snapshots, found a file")
+            check_writable(snapshots / "snapshot.jpg")
         self._after_s, self._cooldown_s = after_s, cooldown_s
         self._snapshots, self._log = snapshots, log
         self._command = AlertCommand(command, log)
         self._tracks: dict[int, _TrackState] = {}
         self._last_alert_s = -math.inf
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the programs that still run; see AlertCommand.close."""
+        self._command.close()
+
     def update(
         self, detections: Sequence[MaskDetection], frame: np.ndarray, time_s: float
-    ) -> list[int]:
-        """Process a frame; returns the numbers of the tracks that an alert was given for.
+    ) -> int | None:
+        """Process a frame; returns the number of the track that an alert was given for, if any.
 
         detections: those of the frame, as the tracker returns them; any without a track are
         ignored. frame: (H, W, 3) uint8, BGR, before anything is drawn on it. time_s: seconds from
         the first frame; frames come in order.
         """
         self._command.poll()
-        alerted = []
-        for state, track, detection in self._due(detections, time_s):
-            if time_s - self._last_alert_s < self._cooldown_s:
-                break
-            state.last_alert_s = self._last_alert_s = time_s
-            self._give_alert(track, detection, frame, time_s)
-            alerted.append(track)
-        for number, state in list(self._tracks.items()):
-            if state.last_seen_s < time_s - FORGET_S:
-                del self._tracks[number]
-        return alerted
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the programs that still run; see AlertCommand.close."""
-        self._command.close()
-
-    def _due(
-        self, detections: Sequence[MaskDetection], time_s: float
-    ) -> list[tuple[_TrackState, int, MaskDetection]]:
-        """The tracks that an alert is due for without regard to the cool-down, in their turn."""
         due = []
         for detection in detections:
             if detection.track is None:
                 continue
-            state = self._tracks.setdefault(detection.track, _TrackState())
-            state.last_seen_s = time_s
+            state = self._tracks.setdefault(detection.track, _TrackState(detection))
+            state.detection, state.last_seen_s = detection, time_s
             unmasked = detection.label in ALERT_LABELS
             state.unmasked_since_s = min(state.unmasked_since_s, time_s) if unmasked else math.inf
             if time_s - state.unmasked_since_s >= self._after_s:
-                due.append((state, detection.track, detection))
-        return sorted(due, key=lambda item: (item[0].last_alert_s, item[0].unmasked_since_s))
+                due.append(state)
+        for number, state in list(self._tracks.items()):
+            if state.last_seen_s < time_s - FORGET_S:
+                del self._tracks[number]
+        if not due or time_s - self._last_alert_s < self._cooldown_s:
+            return None
+        state = min(due, key=lambda state: (state.last_alert_s, state.unmasked_since_s))
+        state.last_alert_s = self._last_alert_s = time_s
+        self._give_alert(state.detection, frame, time_s)
+        return state.detection.track
 
-    def _give_alert(
-        self, track: int, detection: MaskDetection, frame: np.ndarray, time_s: float
-    ) -> None:
+    def _give_alert(self, detection: MaskDetection, frame: np.ndarray, time_s: float) -> None:
         now = _now()
         variables = {
             "FACEMASK_LABEL": detection.label,
-            "FACEMASK_TRACK": str(track),
+            "FACEMASK_TRACK": str(detection.track),
             "FACEMASK_TIME": now.isoformat(timespec="seconds"),
             "FACEMASK_TIME_S": f"{time_s:.3f}",
         }
         if self._snapshots is not None:
+            crop = crop_face(frame, detection.face, SNAPSHOT_MARGIN)
+            prefix = f"{now:%Y-%m-%dT%H-%M-%S}_track-{detection.track}_"
             try:
-                crop = crop_face(frame, detection.face, SNAPSHOT_MARGIN)
-                stem = f"{now:%Y-%m-%dT%H-%M-%S}_track-{track}"
-                variables[SNAPSHOT] = str(save_snapshot(self._snapshots.absolute(), stem, crop))
-            except (FacemaskError, ValueError) as error:  # ValueError: a face outside the frame
-                self._log(f"alert: no snapshot was saved: {error}")
+                variables[SNAPSHOT] = save_snapshot(self._snapshots.absolute(), prefix, crop)
+            except OSError as error:
+                self._log(f"alert: no snapshot was saved: {self._snapshots}: {reason(error)}")
         self._command.start(variables)
+
+
+def save_snapshot(folder: Path, prefix: str, image: np.ndarray) -> str:
+    """Write an image (H, W, 3) uint8, BGR, to a new file in the folder; returns its path.
+
+    The name is the prefix, some random letters, and .jpg. Only the owner can read the file (mode
+    0600, as of all files that tempfile makes), because a face is personal data.
+    Raises OSError where it can't be written; no part of it is left then.
+    """
+    descriptor, path = mkstemp(prefix=prefix, suffix=".jpg", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(cv2.imencode(".jpg", image)[1].tobytes())
+    except OSError:
+        os.unlink(path)
+        raise
+    return path
+
+
+class AlertCommand:
+    """Runs a command in the background, without a shell, MAX_RUNNING times at once at most.
+
+    A program that fails, can't be started, or runs for longer than TIME_LIMIT_S is logged, and
+    nothing raises. Needs no thread: poll() is to be called regularly. Processes that a program
+    leaves behind when it ends by itself go on.
+    """
+
+    def __init__(self, command: Sequence[str], log: Log):
+        self._command, self._log = command, log
+        # Each program that runs, and until when it may, by time.monotonic().
+        self._running: dict[subprocess.Popen[bytes], float] = {}
+
+    def start(self, variables: Mapping[str, str]) -> None:
+        """Start the program, if there is one, with these variables added to its environment."""
+        if not self._command:
+            return
+        if len(self._running) >= MAX_RUNNING:
+            self._report(f"was not started: {MAX_RUNNING} are still running")
+            return
+        # An alert of another run may have started this one, and its picture is not ours.
+        inherited = {name: value for name, value in os.environ.items() if name != SNAPSHOT}
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # its output would mix with ours
+                stderr=subprocess.DEVNULL,
+                env={**inherited, **variables},
+                # A group of its own: Ctrl-C does not reach it, and its children end with it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._report(f"can't be started: {reason(error)}")
+        else:
+            self._running[process] = time.monotonic() + TIME_LIMIT_S
+
+    def poll(self) -> None:
+        """Log the programs that failed, and end those that run for too long."""
+        for process, deadline in list(self._running.items()):
+            if (code := process.poll()) is not None:
+                del self._running[process]
+                if code:
+                    cause = f"status {code}" if code > 0 else f"ended by signal {-code}"
+                    self._report(f"failed: {cause}")
+            elif time.monotonic() >= deadline:
+                self._kill(process, f"it ran for {TIME_LIMIT_S:g} seconds")
+
+    def close(self) -> None:
+        """Wait for what still runs, for CLOSING_WAIT_S seconds at most; then end it."""
+        end = time.monotonic() + CLOSING_WAIT_S
+        try:
+            self.poll()
+            while self._running and time.monotonic() < end:
+                time.sleep(0.01)
+                self.poll()
+        finally:  # also after a second Ctrl-C
+            for process in list(self._running):
+                self._kill(process, "the video is over")
+
+    def _kill(self, process: subprocess.Popen[bytes], cause: str) -> None:
+        """End a process and its children; not waited for yet, so that its number is not reused."""
+        del self._running[process]
+        with suppress(OSError):  # it ended meanwhile, or runs as another user
+            if os.name == "posix":
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+        with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel
+            process.wait(1)
+        self._report(f"was ended: {cause}")
+
+    def _report(self, message: str) -> None:
+        self._log(f"alert: {self._command[0]} {message}")
 
 
 def _now() -> datetime:

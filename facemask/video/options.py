@@ -1,6 +1,8 @@
 """The arguments of detect_mask_video.py, with the reasons for their defaults."""
 
 import argparse
+import shlex
+import shutil
 from pathlib import Path
 
 from facemask.errors import FacemaskError
@@ -12,7 +14,6 @@ from facemask.options import (
     number_above,
     whole_number,
 )
-from facemask.video.alert_command import split_command
 
 RECONNECT_S = 120.0  # a camera that was switched off and on again is back by then
 ALERT_AFTER_S = 3.0  # a few wrong frames change a label for a second at most (VOTE_S)
@@ -110,7 +111,7 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--alert-command",
-        type=_command,
+        type=command,
         default=[],
         metavar="COMMAND",
         help="program to run, with its arguments and without a shell, when a face has been seen"
@@ -139,9 +140,17 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _command(text: str) -> list[str]:
-    """Argument type: a program and its arguments."""
+def command(text: str) -> list[str]:
+    """Argument type: a program that can be run and its arguments, for a run without a shell.
+
+    Quotes and backslashes work as in a shell; |, >, $NAME and * have no special meaning.
+    """
     try:
-        return split_command(text)
-    except FacemaskError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"can't read the command {text!r}: {error}") from error
+    if not words:
+        raise argparse.ArgumentTypeError(f"expected a program and its arguments, found {text!r}")
+    if shutil.which(words[0]) is None:
+        raise argparse.ArgumentTypeError(f"expected a program that can be run, found {words[0]!r}")
+    return words

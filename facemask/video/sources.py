@@ -2,10 +2,12 @@
 
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Self
 
 import cv2
@@ -36,18 +38,20 @@ CAMERA_REMEDY = (
 )
 
 
+def _ignore(line: str) -> None:
+    """A log that keeps nothing."""
+
+
 class Source:
-    """Something that gives frames. A context manager; closing it releases the file or camera."""
+    """Something that gives frames. A context manager; closing it releases the camera."""
 
     live = False  # whether frames that nobody takes in time are lost
     fps = DEFAULT_FPS  # frames a second, as far as that is known
-    frame_count = 0  # as the header has it; 0 where it is not known
-    frames_read = 0  # of a file, also those that `every` skips
     dropped_frames = 0  # of a live source: newer frames came before they were taken
-    truncated = False  # whether a file ended well before its header says
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, log: Log = _ignore):
+        """log: takes a line for each problem that does not end the frames."""
+        self.name, self._log = name, log
         # Called every ON_WAIT_S seconds while a live source gives no frame. What it raises ends
         # the waiting.
         self.on_wait: Callable[[], None] = lambda: None
@@ -59,11 +63,8 @@ class Source:
         """
         raise NotImplementedError
 
-    def report(self, log: Log, warn: Log) -> None:
-        """Log, after the last frame, which frames were missing."""
-
     def close(self) -> None:
-        """Release the file or the camera."""
+        """Release the camera."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,13 +94,13 @@ def open_source(
         return LiveSource(name, lambda: _open_url(source), remedy, reconnect_s, log)
     path = find(source)
     if path.is_dir():
-        return FolderSource(source, path, log, every, loop)
+        return FolderSource(source, path, every, loop, log)
     if not path.is_file():
         raise FacemaskError(
             f"{source}: no such file; expected a video file, a folder of images, a camera's number"
             " or a URL"
         )
-    return FileSource(source, path, every, loop)
+    return FileSource(source, path, every, loop, log)
 
 
 def _open_url(url: str) -> cv2.VideoCapture:
@@ -122,83 +123,75 @@ def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
 class FileSource(Source):
     """A video file, frame by frame."""
 
-    def __init__(self, name: str, path: Path, every: int = 1, loop: bool = False):
+    def __init__(
+        self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
+    ):
         """Raises FacemaskError for a file that OpenCV can't read as a video."""
-        super().__init__(name)
+        super().__init__(name, log)
         self._path, self._every, self._loop = path, every, loop
-        self._capture = self._open()
-        self.fps = _stated_fps(self._capture)
-        self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        capture = self._open()
+        self.fps = _stated_fps(capture)
+        self.frame_count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # by the header
+        capture.release()
+
+    def frames(self) -> Iterator[TimedFrame]:
+        number = 0
+        while True:
+            capture, start = self._open(), number
+            while (frame := _read(capture)) is not None:
+                yield number / self.fps, frame
+                number += 1
+                for _ in range(self._every - 1):  # grab() does not decode the frame
+                    number += capture.grab()
+            capture.release()
+            if number == start:
+                raise FacemaskError(f"{self.name}: opened, but gave no frame")
+            if not self._loop:
+                break
+        # Some headers hold an estimate, hence the tolerance of 5 %.
+        if number < 0.95 * self.frame_count:
+            self._log(
+                f"{self.name}: ended after {number} of the {self.frame_count} frames it should have"
+            )
 
     def _open(self) -> cv2.VideoCapture:
         # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
         capture = cv2.VideoCapture(str(self._path.absolute()))
         if not capture.isOpened():
-            capture.release()
             raise FacemaskError(
                 f"{self.name}: can't be opened; expected a video file that OpenCV can read"
             )
         return capture
 
-    def frames(self) -> Iterator[TimedFrame]:
-        while True:
-            start = self.frames_read
-            while (frame := _read(self._capture)) is not None:
-                time_s = self.frames_read / self.fps
-                self.frames_read += 1
-                yield time_s, frame
-                for _ in range(self._every - 1):  # grab() does not decode the frame
-                    self.frames_read += self._capture.grab()
-            if self.frames_read == start:
-                problem = "gave no more frames" if start else "opened, but gave no frame"
-                raise FacemaskError(f"{self.name}: {problem}")
-            if not self._loop:
-                # Some headers hold an estimate, hence the tolerance of 5 %.
-                self.truncated = self.frames_read < 0.95 * self.frame_count
-                return
-            self._capture.release()
-            self._capture = self._open()
-
-    def report(self, log: Log, warn: Log) -> None:
-        if self.truncated:
-            warn(
-                f"{self.name}: ended after {self.frames_read} of the {self.frame_count} frames it"
-                " should have"
-            )
-
-    def close(self) -> None:
-        self._capture.release()
-
 
 class FolderSource(Source):
     """The images of a folder, by name, as a video of DEFAULT_FPS frames a second."""
 
-    def __init__(self, name: str, path: Path, log: Log, every: int = 1, loop: bool = False):
+    def __init__(
+        self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
+    ):
         """Raises FacemaskError for a folder without images."""
-        super().__init__(name)
-        self._log, self._every, self._loop = log, every, loop
-        images = [file for file in list_files(path) if not is_document(file)]
-        if not images:
+        super().__init__(name, log)
+        self._every, self._loop = every, loop
+        self._images = [file for file in list_files(path) if not is_document(file)][::every]
+        if not self._images:
             raise FacemaskError(f"{name}: expected images in this folder, found none")
-        self._images = images[::every]
 
     def frames(self) -> Iterator[TimedFrame]:
-        number = given = 0
-        while True:
-            given_before = given
+        number = readable = 0
+        while number == 0 or (self._loop and readable):
+            readable = 0
             for path in self._images:
                 try:
                     frame = read_image(path)
                 except FacemaskError as error:
                     self._log(f"{error}; skipped")
                 else:
-                    given += 1
+                    readable += 1
                     yield number * self._every / self.fps, frame
                 number += 1
-            if given == given_before:
-                raise FacemaskError(f"{self.name}: none of its files can be read as an image")
-            if not self._loop:
-                return
+        if not readable:
+            raise FacemaskError(f"{self.name}: none of its files can be read as an image")
 
 
 class LiveSource(Source):
@@ -216,15 +209,12 @@ class LiveSource(Source):
         open_capture: Callable[[], cv2.VideoCapture],
         remedy: str,
         reconnect_s: float = 0.0,
-        log: Log = lambda line: None,
+        log: Log = _ignore,
     ):
         """Raises FacemaskError, with the remedy, where it can't be opened."""
-        super().__init__(name)
+        super().__init__(name, log)
         self._open_capture, self._remedy = open_capture, remedy
-        self._reconnect_s, self._log = reconnect_s, log
-        self._changed = threading.Condition()
-        self._newest: tuple[float, np.ndarray] | None = None  # the clock's time, and the frame
-        self._reader: threading.Thread | None = None  # the valid one; others end by themselves
+        self._reconnect_s = reconnect_s
         if not self._start():
             raise FacemaskError(f"{name}: can't be opened; {remedy}")
 
@@ -242,72 +232,60 @@ class LiveSource(Source):
             start_s = clock_s if start_s is None else start_s
             yield clock_s - start_s, frame
 
-    def report(self, log: Log, warn: Log) -> None:
-        log(f"{self.dropped_frames} frames dropped to keep up with {self.name}")
-
     def close(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader:
-            reader.join(JOIN_S)
+        self._frames = Queue()
+        self._reader.join(JOIN_S)
 
     def _start(self) -> bool:
         """Open the source and start a thread that reads it; whether it could be opened."""
         capture = self._open_capture()
         if not capture.isOpened():
-            capture.release()
             return False
         self.fps = _stated_fps(capture)
+        # The newest frame, if nobody has taken it, with the clock's time; None is the end. Each
+        # thread has its own queue, and ends when that is no longer the source's: so one that
+        # hung and wakes up again does no harm.
+        self._frames: Queue[TimedFrame | None] = Queue()
         # A daemon, so that a read that hangs does not keep the process from ending.
-        self._reader = threading.Thread(target=self._read_all, args=(capture,), daemon=True)
+        self._reader = Thread(target=self._read_all, args=(capture, self._frames), daemon=True)
         self._reader.start()
         return True
 
-    def _read_all(self, capture: cv2.VideoCapture) -> None:
-        thread = threading.current_thread()
-        while self._reader is thread and (frame := _read(capture)) is not None:
-            with self._changed:
-                if self._reader is not thread:  # it hung, and was replaced meanwhile
-                    break
-                self.dropped_frames += self._newest is not None
-                self._newest = time.monotonic(), frame
-                self._changed.notify_all()
+    def _read_all(self, capture: cv2.VideoCapture, frames: "Queue[TimedFrame | None]") -> None:
+        while self._frames is frames and (frame := _read(capture)) is not None:
+            with suppress(Empty):
+                frames.get_nowait()
+                self.dropped_frames += 1
+            frames.put((time.monotonic(), frame))
         capture.release()
-        with self._changed:
-            if self._reader is thread:
-                self._reader = None
-            self._changed.notify_all()
+        frames.put(None)
 
-    def _next_frame(self) -> tuple[float, np.ndarray] | None:
+    def _next_frame(self) -> TimedFrame | None:
         """The newest frame, once; None when the source has dropped, or hangs."""
         end = time.monotonic() + STALL_S
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._newest or not self._reader, ON_WAIT_S)
-                if self._newest or not self._reader or time.monotonic() >= end:
-                    timed_frame, self._newest = self._newest, None
-                    if timed_frame is None:
-                        self._reader = None
-                    return timed_frame
+        while time.monotonic() < end:
+            with suppress(Empty):
+                return self._frames.get(timeout=ON_WAIT_S)
             self.on_wait()
+        return None
 
-    def _reconnect(self) -> tuple[float, np.ndarray]:
+    def _reconnect(self) -> TimedFrame:
         """Open the source again; its first frame and the clock's time.
 
         Raises FacemaskError when there is none within reconnect_s seconds.
         """
         end, wait = time.monotonic() + self._reconnect_s, FIRST_WAIT_S
         while (left := end - time.monotonic()) > 0:
+            self._frames = Queue()  # a thread that hung ends, and releases the camera
             wait = min(wait, MAX_WAIT_S, left)
             self._log(f"{self.name}: gives no frames; trying again in {wait:.1f} s")
-            wait_end = time.monotonic() + wait
-            while (rest := wait_end - time.monotonic()) > 0:
+            attempt_s = time.monotonic() + wait
+            while time.monotonic() < attempt_s:
                 self.on_wait()
-                time.sleep(min(ON_WAIT_S, rest))
-            if self._start():
-                timed_frame = self._next_frame()
-                if timed_frame is not None:
-                    self._log(f"{self.name}: gives frames again")
-                    return timed_frame
+                time.sleep(min(ON_WAIT_S, wait))
+            if self._start() and (timed_frame := self._next_frame()):
+                self._log(f"{self.name}: gives frames again")
+                return timed_frame
             wait *= 2
         raise FacemaskError(
             f"{self.name}: gave no frame for {self._reconnect_s:g} s; {self._remedy}"

@@ -5,9 +5,9 @@ import io
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from facemask.detect.types import MaskDetection
 from facemask.output.labels import class_word
@@ -22,18 +22,26 @@ TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "chan
 
 
 class TrackLog:
-    """Tracks the faces of a video, counts them and, with a path, writes a row for each.
+    """Tracks the faces of a video, counts them and, with a path, writes a row of CSV for each.
 
-    A context manager: its end ends all tracks. Raises FacemaskError when the table can't be
-    written.
+    A row is written when its track has ended; its columns are TRACK_COLUMNS. A context manager:
+    its end ends all tracks. Raises FacemaskError when the table can't be written.
     """
 
     def __init__(self, csv_path: Path | None = None):
         self._tracker = Tracker()
-        self._table = TrackTable(csv_path) if csv_path else None
+        self._table = LineFile(csv_path) if csv_path else None
         self._tracks_by_label: Counter[str] = Counter()
         self._frame_labels: Counter[str] = Counter()
         self._frame_times: deque[float] = deque(maxlen=FPS_WINDOW)
+        self._write_row(TRACK_COLUMNS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._table or nullcontext():
+            self._log(self._tracker.finish())
 
     def update(self, detections: Sequence[MaskDetection], time_s: float) -> list[MaskDetection]:
         """A frame's detections with their tracks and the labels to show; see Tracker.update."""
@@ -60,44 +68,16 @@ class TrackLog:
 
     def _log(self, ended: Sequence[Track]) -> None:
         for track in ended:
+            label, count = track.majority_label()
             if track.last_s - track.first_s >= MIN_COUNTED_S:
-                self._tracks_by_label[track.majority_label()[0]] += 1
-            if self._table:
-                self._table.write(track)
+                self._tracks_by_label[label] += 1
+            frames = sum(track.frames_by_label.values())
+            times = round(track.first_s, 3), round(track.last_s, 3)
+            share = round(count / frames, 4)
+            self._write_row((track.number, *times, label, share, frames, track.changes))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
-            if self._table:
-                stack.enter_context(self._table)
-            self._log(self._tracker.finish())
-
-
-class TrackTable(LineFile):
-    """A CSV row for each track, written when it has ended."""
-
-    def __init__(self, path: Path):
-        super().__init__(path)
-        self.write_line(",".join(TRACK_COLUMNS))
-
-    def write(self, track: Track) -> None:
-        row = io.StringIO()
-        csv.writer(row, lineterminator="").writerow(track_record(track).values())
-        self.write_line(row.getvalue())
-
-
-def track_record(track: Track) -> dict[str, Any]:
-    """A track as plain data, in the order of TRACK_COLUMNS."""
-    label, labelled_frames = track.majority_label()
-    frames = sum(track.frames_by_label.values())
-    return {
-        "track": track.number,
-        "first_s": round(track.first_s, 3),
-        "last_s": round(track.last_s, 3),
-        "label": label,
-        "share": round(labelled_frames / frames, 4),
-        "frames": frames,
-        "changes": track.changes,
-    }
+    def _write_row(self, values: Sequence[object]) -> None:
+        if self._table:
+            row = io.StringIO()
+            csv.writer(row, lineterminator="").writerow(values)
+            self._table.write_line(row.getvalue())

@@ -1,11 +1,14 @@
 """A tracker: follows faces from frame to frame, so that each has a number and a steady label."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from facemask.detect.types import MaskDetection
-from facemask.geometry import FaceBox
+from facemask.geometry import FaceBox, as_array, ious
 
 # A detection continues a track when their boxes overlap by this IoU or, for small faces that move
 # fast, when their centres are nearer than this ratio of the wider box's width.
@@ -70,12 +73,14 @@ class Tracker:
         time_s: seconds from the first frame. The label is voted by the track's last frames, each
         weighted with its probability; the probability is the mean of the frames that agree.
         """
-        self._end_old_tracks(time_s)
+        self._end_tracks(before_s=time_s - self._memory_s)
+        similarities = _similarities(
+            as_array([detection.face for detection in detections]),
+            as_array([track.box for track in self.current]),
+        )
         pairs = sorted(
-            (-similarity, index, track_index)
-            for index, detection in enumerate(detections)
-            for track_index, track in enumerate(self.current)
-            if (similarity := _similarity(detection.face, track.box)) > 0
+            (-similarities[index, track_index], index, track_index)
+            for index, track_index in np.argwhere(similarities > 0).tolist()
         )
         matched: dict[int, int] = {}  # index of a detection: index of its track
         for _, index, track_index in pairs:
@@ -99,28 +104,26 @@ class Tracker:
 
     def finish(self) -> list[Track]:
         """End all tracks; returns those that take_ended() has not returned yet."""
-        self._ended += self.current
-        self.current = []
+        self._end_tracks(before_s=math.inf)
         return self.take_ended()
 
-    def _end_old_tracks(self, time_s: float) -> None:
-        oldest_s = time_s - self._memory_s
-        self._ended += [track for track in self.current if track.last_s < oldest_s]
-        self.current = [track for track in self.current if track.last_s >= oldest_s]
+    def _end_tracks(self, before_s: float) -> None:
+        """End the tracks whose face was last found before that time."""
+        self._ended += [track for track in self.current if track.last_s < before_s]
+        self.current = [track for track in self.current if track.last_s >= before_s]
 
 
-def _similarity(box: FaceBox, other: FaceBox) -> float:
-    """How likely two boxes show the same face a moment apart: 0 for not, up to 2 for equal boxes.
+def _similarities(faces: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """How likely boxes (N, 4) and (M, 4) show the same face a moment apart: (N, M) float64.
 
-    Boxes that overlap enough score 1 + IoU; others score below 1, by the distance of their centres.
+    0 is for different faces, 2 for equal boxes. Boxes that overlap enough score 1 + IoU; others
+    score below 1, by the distance of their centres.
     """
-    iou = box.iou(other)
-    if iou >= MIN_IOU:
-        return 1 + iou
-    width = max(box.width, other.width)
-    if min(box.width, other.width) < width / 2:
-        return 0.0
-    dx = (box.x1 + box.x2 - other.x1 - other.x2) / 2
-    dy = (box.y1 + box.y2 - other.y1 - other.y2) / 2
-    distance = (dx * dx + dy * dy) ** 0.5 / max(1, width)
-    return 1 - distance if distance < MAX_CENTRE_DISTANCE else 0.0
+    faces, tracks = faces[:, None], tracks[None]
+    overlaps = ious(faces, tracks)
+    widths = faces[..., 2] - faces[..., 0], tracks[..., 2] - tracks[..., 0]
+    wider = np.maximum(*widths)
+    offsets = (faces[..., :2] + faces[..., 2:] - tracks[..., :2] - tracks[..., 2:]) / 2
+    distances = np.hypot(offsets[..., 0], offsets[..., 1]) / np.maximum(1, wider)
+    near = (distances < MAX_CENTRE_DISTANCE) & (2 * np.minimum(*widths) >= wider)
+    return np.where(overlaps >= MIN_IOU, 1 + overlaps, np.where(near, 1 - distances, 0.0))

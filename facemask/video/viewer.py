@@ -44,12 +44,11 @@ class Viewer:
             draw_status(image, status)
         self._is_open = True
         key = display.show_frame(WINDOW, image)
-        paused = key == "p"
-        while paused or key == "s":
-            if key == "s":
+        if key == "s":
+            self._save(frame)
+        elif key == "p":
+            while (key := display.pause(WINDOW)) == "s":  # any other key goes on
                 self._save(frame)
-            key = display.pause(WINDOW) if paused else ""
-            paused = paused and key == "s"
         return key != "q"
 
     def interrupt_if_asked(self) -> None:

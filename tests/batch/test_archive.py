@@ -20,16 +20,19 @@ import pytest
 from distributed import KilledWorker, LocalCluster
 
 import detect_mask_image
-from facemask.batch import archive, dask_engine
-from facemask.batch.archive import Item, Part, Run, Settings, find_items, label_part
+from facemask.batch import dask_engine, labelling
+from facemask.batch.archive import ArchiveRun, find_archive
 from facemask.batch.dask_engine import Cluster, open_cluster
+from facemask.batch.labelling import Part, PartResult, Settings, label_part
 from facemask.detect import ssd
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
 from ..conftest import FakeDetector, obey_ctrl_c, refusal
 
-SETTINGS = Settings("model", "face", "ssd")
+SETTINGS = Settings(
+    "model", "face", "ssd", tiles=1, confidence=0.5, uncertain=0.0, max_pixels=10**6
+)
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -48,7 +51,7 @@ def photos(fake_networks: FakeDetector, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "face").mkdir()
     (tmp_path / "face" / ssd.WEIGHTS_NAME).write_bytes(b"a detector")
     yield tmp_path
-    archive._networks_in_here.cache_clear()
+    labelling._load.cache_clear()
 
 
 def in_turn(function, tasks: Iterable[Any]) -> Iterator[Any]:
@@ -64,12 +67,12 @@ def backwards_and_twice(function, tasks: Iterable[Any]) -> Iterator[Any]:
 
 def run(
     given: list[str], parts: str = "parts", engine=in_turn, size: int = 3, settings=SETTINGS
-) -> list[archive.Done]:
-    """What the script does: find the images, check the folder, do the parts."""
-    items, _ = find_items(given)
-    one = Run(items, settings, parts, size)
-    one.check_folder(given)
-    return list(one.label(engine))
+) -> list[PartResult]:
+    """Find the images, check the folder and do the parts, as the script does."""
+    items, _ = find_archive(given)
+    archive_run = ArchiveRun(items, settings, parts, size)
+    archive_run.check_folder(given)
+    return list(archive_run.label(engine))
 
 
 def records(folder: Path | str = "parts") -> list[dict[str, Any]]:
@@ -79,14 +82,14 @@ def records(folder: Path | str = "parts") -> list[dict[str, Any]]:
 
 
 def plain_run(*arguments: str) -> list[dict[str, Any]]:
-    """What the run without an engine says of the same images."""
+    """The records of the same images in a run without an engine."""
     given = [*arguments, "--json", "plain.json", "--no-display"]
     assert detect_mask_image.main(given) in (0, 1)
     return json.loads(Path("plain.json").read_text())
 
 
 def test_the_parts_are_the_plain_runs_json(photos: Path) -> None:
-    done = run(["photos", "missing.png", "photos/0.png"])
+    results = run(["photos", "missing.png", "photos/0.png"])
     plain = plain_run(
         "--image", "photos", "missing.png", "photos/0.png", "--face", "face", "--model", "model",
         "--detector", "ssd",
@@ -96,11 +99,20 @@ def test_the_parts_are_the_plain_runs_json(photos: Path) -> None:
     assert sorted(os.listdir("parts")) == [
         "manifest.json", "part-00000.jsonl", "part-00001.jsonl", "part-00002.jsonl"
     ]  # fmt: skip
-    assert sum(one.images for one in done) == 9
-    assert sum(one.faces for one in done) == 7
-    problems = [problem for one in done for problem in one.problems]
+    assert sum(result.images for result in results) == 9
+    assert sum(result.faces for result in results) == 7
+    problems = [problem for result in results for problem in result.problems]
     assert problems == [record["error"] for record in plain if "error" in record]
     assert len(problems) == 2
+
+
+def test_images_of_too_many_pixels_are_problems_until_the_limit_is_raised(photos: Path) -> None:
+    small = replace(SETTINGS, max_pixels=60 * 80 - 1)
+    results = run(["photos/0.png"], settings=small)
+    assert [result.faces for result in results] == [0]
+    assert "--max-megapixels" in records()[0]["error"]
+    Path("parts/part-00000.jsonl").unlink()
+    assert [result.faces for result in run(["photos/0.png"])] == [1]
 
 
 def test_parts_done_twice_and_in_any_order_are_the_same(photos: Path) -> None:
@@ -113,7 +125,7 @@ def test_parts_done_twice_and_in_any_order_are_the_same(photos: Path) -> None:
     ]
 
 
-def test_what_is_there_is_kept_and_what_is_not_whole_is_done(
+def test_complete_parts_are_kept_and_others_are_done(
     photos: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(["photos"], size=1)
@@ -123,24 +135,24 @@ def test_what_is_there_is_kept_and_what_is_not_whole_is_done(
     Path("parts/part-00004.jsonl").write_bytes(b"")
     Path("parts/part-00005.jsonl").write_bytes(whole)  # of another image
     Path("parts/part-00006.jsonl").write_bytes(whole[:20])
-    Path("parts/.part-00006.123.part.jsonl").write_bytes(b"left by a killed worker")
-    looked_at = []
+    Path("parts/.part-00006.123.part.jsonl").write_bytes(b"from a killed worker")
+    brightness = []
     find = fake_networks.detect
     monkeypatch.setattr(
-        fake_networks, "detect", lambda image, _: looked_at.append(image.mean()) or find(image)
+        fake_networks, "detect", lambda image, _: brightness.append(image.mean()) or find(image)
     )
-    items, _ = find_items(["photos"])
-    again = Run(items, SETTINGS, "parts", 1)
+    items, _ = find_archive(["photos"])
+    again = ArchiveRun(items, SETTINGS, "parts", 1)
     assert again.check_folder(["photos"]) == 6
-    done = list(again.label(in_turn))
-    assert looked_at == [80, 160, 200]  # part 4 is the file that is no image
+    results = list(again.label(in_turn))
+    assert brightness == [80, 160, 200]  # part 4 is the file that is no image
     assert records() == expected
-    assert sum(one.images for one in done) == 7
+    assert sum(result.images for result in results) == 7
     assert len(os.listdir("parts")) == 8
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"given": ["photos/0.png", "photos"]}, "its images is 7, this run's 8"),
         ({"given": [f"photos/{n}.png" for n in range(6)] + ["x"]}, "its images_sha256 is "),
@@ -150,13 +162,13 @@ def test_what_is_there_is_kept_and_what_is_not_whole_is_done(
         ({"settings": replace(SETTINGS, uncertain=0.8)}, "its uncertain is 0.0, this run's 0.8"),
     ],
 )
-def test_the_parts_of_another_run_are_refused(photos: Path, change: dict, said: str) -> None:
+def test_the_parts_of_another_run_are_refused(photos: Path, change: dict, message: str) -> None:
     run(["photos"])
     before = {path: path.read_bytes() for path in Path("parts").iterdir()}
     Path("other").write_bytes(b"another model")
     Path("faces").mkdir()
     Path("faces", ssd.WEIGHTS_NAME).write_bytes(b"another detector")
-    with pytest.raises(FacemaskError, match=f"^parts: holds the parts of another run: {said}"):
+    with pytest.raises(FacemaskError, match=f"^parts: holds the parts of another run: {message}"):
         run(**{"given": ["photos"], **change})
     assert {path: path.read_bytes() for path in Path("parts").iterdir()} == before
 
@@ -180,27 +192,27 @@ def test_parts_beside_the_images_are_refused(photos: Path, parts: str) -> None:
 
 
 def test_a_worker_with_other_weights_does_nothing(photos: Path) -> None:
-    items, _ = find_items(["photos"])
-    one = Run(items, SETTINGS, "parts", 3)
+    items, _ = find_archive(["photos"])
+    archive_run = ArchiveRun(items, SETTINGS, "parts", 3)
 
     def elsewhere(function, tasks: Iterable[Any]) -> Iterator[Any]:
         for task in tasks:
             yield task, function(replace(task, weights=(task.weights[0], "other")))
 
-    with pytest.raises(FacemaskError, match=r"the face detector on .* is not the one that the run"):
-        list(one.label(elsewhere))
+    with pytest.raises(FacemaskError, match=rf"{ssd.WEIGHTS_NAME}: the file on .* is not the one"):
+        list(archive_run.label(elsewhere))
     assert os.listdir("parts") == ["manifest.json"]
 
 
-def test_a_part_that_is_given_up_is_a_problem_and_the_others_are_done(photos: Path) -> None:
+def test_a_part_that_is_abandoned_is_a_problem_and_the_others_are_done(photos: Path) -> None:
     def deadly(function, tasks: Iterable[Any]) -> Iterator[Any]:
         for task in tasks:
-            yield task, None if task.part.file == "part-00001.jsonl" else function(task)
+            yield task, None if task.location.endswith("part-00001.jsonl") else function(task)
 
-    done = run(["photos"], engine=deadly)
-    assert [one.missing for one in done] == [0, 3, 0]
-    assert done[1].problems[0].startswith("part-00001.jsonl: not written: worker after worker")
-    assert done[1].problems[0].endswith("3 images, from photos/3.png to photos/4.png")
+    results = run(["photos"], engine=deadly)
+    assert [result.missing for result in results] == [0, 3, 0]
+    assert results[1].problems[0].startswith("part-00001.jsonl: not written: several workers")
+    assert results[1].problems[0].endswith("3 images, from photos/3.png to photos/4.png")
     assert [record["image"] for record in records()] == [
         "photos/0.png",
         "photos/1.png",
@@ -217,30 +229,30 @@ def test_object_stores_are_read_and_written(photos: Path) -> None:
     for path in sorted(Path("photos").iterdir()):
         store.pipe_file(f"/bucket/deep/{path.name}", path.read_bytes())
     store.pipe_file("/bucket/.hidden/0.png", b"")
-    items, passed_over = find_items(["memory://bucket"])
-    assert [item.name for item in items][:2] == [
+    items, skipped = find_archive(["memory://bucket"])
+    assert [name for name, _ in items][:2] == [
         "memory://bucket/deep/0.png",
         "memory://bucket/deep/1.png",
     ]
-    assert passed_over == ["memory://bucket/deep/notes.txt"]
+    assert skipped == ["memory://bucket/deep/notes.txt"]
     given = ["memory://bucket/", "memory://bucket/none.png"]
-    done = run(given, "memory://found/parts")
-    problems = [problem for one in done for problem in one.problems]
+    results = run(given, "memory://found/parts")
+    problems = [problem for result in results for problem in result.problems]
     assert problems == [
         "memory://bucket/deep/3b.jpg: not an image, or of a format unknown here",
         "memory://bucket/none.png: no such image, or none that may be read",
     ]
     names = sorted(path.rpartition("/")[2] for path in store.ls("/found/parts", detail=False))
     assert names == ["manifest.json", *(f"part-0000{number}.jsonl" for number in range(3))]
-    found = [
+    stored = [
         json.loads(line)
         for name in names[1:]
         for line in store.cat_file(f"/found/parts/{name}").splitlines()
     ]
-    there = [record for record in found if "error" not in record]
+    remote = [record for record in stored if "error" not in record]
     plain = plain_run("-i", "photos", "--face", "face", "--model", "model", "--detector", "ssd")
-    here = [record for record in plain if "error" not in record]
-    assert [one["faces"] for one in there] == [one["faces"] for one in here]
+    local = [record for record in plain if "error" not in record]
+    assert [record["faces"] for record in remote] == [record["faces"] for record in local]
     store.rm_file("/found/parts/part-00001.jsonl")
     run(given, "memory://found/parts")
     assert store.exists("/found/parts/part-00001.jsonl")
@@ -249,7 +261,7 @@ def test_object_stores_are_read_and_written(photos: Path) -> None:
     with pytest.raises(FacemaskError, match="lies in memory://bucket"):
         run(["memory://bucket"], "memory://bucket/deep/parts")
     with pytest.raises(FacemaskError, match="found none in it"):
-        find_items(["memory://found"])
+        find_archive(["memory://found"])
 
 
 def test_file_urls_are_paths(photos: Path) -> None:
@@ -264,12 +276,12 @@ def test_file_urls_are_paths(photos: Path) -> None:
 @pytest.mark.parametrize("url", ["zork://a/b", "s3://"])
 def test_a_store_that_cannot_be_opened_is_one_line(photos: Path, url: str) -> None:
     with pytest.raises(FacemaskError, match=f"^{url}: can't be ") as problem:
-        find_items([url])
+        find_archive([url])
     assert "\n" not in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("--engine dask", "expected --parts with it"),
         ("--engine ray --parts p", "invalid choice"),
@@ -284,8 +296,8 @@ def test_a_store_that_cannot_be_opened_is_one_line(photos: Path, url: str) -> No
         ("--engine dask --parts p --workers 2 --engine-address a:1", "not with --engine-address"),
     ],
 )
-def test_wrong_arguments(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said in refusal(detect_mask_image.main, ["-i", "x.png", *arguments.split()], capsys)
+def test_wrong_arguments(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in refusal(detect_mask_image.main, ["-i", "x.png", *arguments.split()], capsys)
 
 
 class FakeFuture:
@@ -303,7 +315,7 @@ class FakeFuture:
 
 
 class FakeClient:
-    """Does a task where it is given; a task that is an exception, or "never", ends so."""
+    """Does each task when it is submitted. An exception as a task is raised; "never" never ends."""
 
     def __init__(self, workers: int = 1):
         self.workers, self.count = workers, 0
@@ -317,7 +329,7 @@ class FakeClient:
         return FakeFuture(str(self.count), outcome)
 
 
-def test_tasks_are_handed_over_a_few_at_a_time() -> None:
+def test_tasks_are_submitted_a_few_at_a_time() -> None:
     client = FakeClient()
     tasks = iter(range(10 * dask_engine.AHEAD))
     results = Cluster(client, "here").each(lambda task: -task, tasks)
@@ -327,22 +339,22 @@ def test_tasks_are_handed_over_a_few_at_a_time() -> None:
     assert next(tasks, None) is None
 
 
-def test_a_task_that_kills_its_workers_has_no_result() -> None:
+def test_a_task_that_ends_its_workers_has_no_result() -> None:
     killed: Any = KilledWorker("task", None, 3)  # pyright: ignore[reportArgumentType]
     assert list(Cluster(FakeClient(), "here").each(str, [killed, 2])) == [(killed, None), (2, "2")]
 
 
 def from_a_scheduler(cause: Exception) -> Exception:
-    """An error as Dask's scheduler tells it that can't unpack the tasks."""
+    """The error of a Dask scheduler that can't unpack the tasks."""
     error = RuntimeError("Error during deserialization of the task graph.\nFor more ...")
     error.__cause__ = cause
     return error
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "message"),
     [
-        (CancelledError(), "here: no longer answers; the same command goes on"),
+        (CancelledError(), "here: no longer answers; the same command continues"),
         (ModuleNotFoundError("No module named 'facemask'"), "started in the project's folder"),
         (from_a_scheduler(ImportError("no cv2")), "can't import what it needs .no cv2.; expected"),
         (FacemaskError("m.keras: bad"), "m.keras: bad"),
@@ -350,16 +362,18 @@ def from_a_scheduler(cause: Exception) -> Exception:
     ],
 )
 def test_what_ends_a_run_is_one_line(
-    outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
+    outcome: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_engine, "LOOK_S", 0.01)
+    monkeypatch.setattr(dask_engine, "POLL_S", 0.01)
     monkeypatch.setattr(dask_engine, "LOST_S", 0.05)
-    with pytest.raises(FacemaskError, match=said):
+    with pytest.raises(FacemaskError, match=message):
         list(Cluster(FakeClient(workers=0), "here").each(str, [outcome]))
 
 
-def test_nobody_answers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where nobody listens nor where somebody does who is no scheduler."""
+def test_without_a_scheduler_the_error_is_one_line(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that is free, and one where something else listens."""
     monkeypatch.setattr(dask_engine, "ANSWER_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         taken = silent.getsockname()[1]
@@ -383,27 +397,27 @@ def test_a_cluster_is_joined(
     with LocalCluster(
         n_workers=0, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
         dashboard_address=None,  # pyright: ignore[reportArgumentType]
-    ) as entered:  # fmt: skip
-        concatenate: Any = entered
-        address = concatenate.scheduler_address.removeprefix("tcp://")
+    ) as local_cluster:  # fmt: skip
+        cluster: Any = local_cluster
+        address = cluster.scheduler_address.removeprefix("tcp://")
         with pytest.raises(FacemaskError, match="expected a scheduler with workers, found none"):
             open_cluster(address, None, print).__enter__()
-        concatenate.scale(1)
-        concatenate.wait_for_workers(1)
-        worker = next(iter(concatenate.workers.values())).address
+        cluster.scale(1)
+        cluster.wait_for_workers(1)
+        worker = next(iter(cluster.workers.values())).address
         with pytest.raises(FacemaskError, match="expected a Dask scheduler there, found a Worker"):
             open_cluster(worker, None, print).__enter__()
         common = ["--image", "photos", "--face", "face", "--model", "model", "--detector", "ssd"]
         engine = ["--engine", "dask", "--engine-address", address, "--part-size", "2"]
         assert detect_mask_image.main([*common, *engine, "--parts", "parts"]) == 1
-        said = capsys.readouterr()
-        assert "[INFO] labelling 7 images in 4 parts" in said.out
-        assert "[INFO] 7 images, 6 faces, 1 could not be read\n" in said.out
-        assert said.err == "[ERROR] photos/3b.jpg: not an image, or of a format unknown here\n"
+        output = capsys.readouterr()
+        assert "[INFO] labelling 7 images in 4 parts" in output.out
+        assert "[INFO] 7 images, 6 faces, 1 could not be read\n" in output.out
+        assert output.err == "[ERROR] photos/3b.jpg: not an image, or of a format unknown here\n"
         assert records() == plain_run(*common)
 
 
-def test_interrupted_gone_on_with_and_a_worker_killed(
+def test_a_run_that_is_interrupted_continued_and_loses_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Real networks, two real processes: nothing is lost, nothing doubled, no figure differs."""
@@ -435,11 +449,11 @@ def test_interrupted_gone_on_with_and_a_worker_killed(
     os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to the workers as well
     _, problems = running.communicate(timeout=60)
     assert (running.returncode, problems) == (130, "[ERROR] interrupted\n")
-    there = len(list(Path("parts").glob("part-*")))
-    assert 1 <= there < 19
+    existing = len(list(Path("parts").glob("part-*")))
+    assert 1 <= existing < 19
 
     running = start()
-    wait_for_parts(running, there + 1)
+    wait_for_parts(running, existing + 1)
     workers = [
         child
         for child in psutil.Process(running.pid).children()
@@ -447,24 +461,22 @@ def test_interrupted_gone_on_with_and_a_worker_killed(
     ]
     assert len(workers) == 2
     workers[0].send_signal(signal.SIGKILL)
-    said, problems = running.communicate(timeout=120)
+    output, problems = running.communicate(timeout=120)
     assert running.returncode == 1
     assert problems.splitlines() == [
-        "[WARN] a worker ended unexpectedly; what it was at is done again",
+        "[WARN] a worker ended unexpectedly; its images are labelled again",
         "[ERROR] photos/17b.png: not an image, or of a format unknown here",
     ]
-    assert f"[INFO] parts has {there} of 19 parts already\n" in said
-    assert "[INFO] 37 images, 48 faces, 1 could not be read\n" in said
+    assert f"[INFO] parts has {existing} of 19 parts already\n" in output
+    assert "[INFO] 37 images, 48 faces, 1 could not be read\n" in output
     assert len(os.listdir("parts")) == 20
     assert records() == plain_run(*common)
     assert not any(worker.is_running() for worker in workers)
 
 
 def test_label_part_can_be_sent() -> None:
-    """Dask sends the function by its name: what is sent must be found on the other side."""
+    """Dask sends the function by its name, so the other side must be able to import it."""
     import pickle
 
-    part = Part("part-00000.jsonl", (Item("a.png", "a.png"),))
-    task = archive.Task(part, SETTINGS, ("a", "b"), "/", "/parts")
-    function, sent = pickle.loads(pickle.dumps((label_part, task)))
-    assert (function, sent) == (label_part, task)
+    part = Part("/parts/part-00000.jsonl", (("a.png", "a.png"),), SETTINGS, ("a", "b"), "/")
+    assert pickle.loads(pickle.dumps((label_part, part))) == (label_part, part)

@@ -22,7 +22,7 @@ from facemask.output import display
 from facemask.train.export import Quantization, export_tflite
 
 from ..conftest import FakeDetector, in_order, obey_ctrl_c, refusal
-from ..detect.test_classifier import twin_facts
+from ..detect.test_classifier import export_metadata
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -32,17 +32,17 @@ def write(path: Path, brightness: int = 200) -> None:
 
 @pytest.fixture
 def photos(fake_networks: FakeDetector, tmp_path: Path) -> Path:
-    """A working folder with photos: one masked face, one bare face, a file that is no image."""
+    """A working folder with photos: one masked face, one unmasked face, a file that is no image."""
     write(tmp_path / "photos" / "masked.png")
-    write(tmp_path / "photos" / "bare.jpg", 20)
+    write(tmp_path / "photos" / "face.jpg", 20)
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     return tmp_path
 
 
 def test_help(run_script) -> None:
-    done = run_script("detect_mask_image.py", "--help")
-    assert done.returncode == 0
-    assert "--confidence" in done.stdout
+    process = run_script("detect_mask_image.py", "--help")
+    assert process.returncode == 0
+    assert "--confidence" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,10 @@ def test_help(run_script) -> None:
         ["-i", "x.png", "-c", "-0.1"],
         ["-i", "x.png", "-c", "nan"],
         ["-i", "x.png", "--uncertain", "61"],
-        ["-i", "x.png", "--json", "found.txt"],
-        ["-i", "x.png", "--csv", "found.json"],
+        ["-i", "x.png", "--max-megapixels", "0"],
+        ["-i", "x.png", "--max-megapixels", "2000"],
+        ["-i", "x.png", "--json", "faces.txt"],
+        ["-i", "x.png", "--csv", "faces.json"],
     ],
     ids=" ".join,
 )
@@ -66,36 +68,36 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_one_image_to_a_file(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = detect_mask_image.main(["-i", "photos/masked.png", "-o", "out.png", "--no-display"])
     assert status == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     messages = (
         "[INFO] loading face detector model...",
         "[INFO] loading face mask detector model...",
         "[INFO] computing face detections...",
         "[INFO] photos/masked.png: Mask: 90.00%",
     )
-    assert in_order(said, *messages)
+    assert in_order(output, *messages)
     assert read_image("out.png")[10, 20].tolist() == [0, 255, 0]
     assert read_image("photos/masked.png").min() == 200
 
 
-def test_json_and_csv_say_the_same(photos: Path) -> None:
+def test_json_and_csv_hold_the_same(photos: Path) -> None:
     status = detect_mask_image.main(
-        ["-i", "photos", "--json", "found.json", "--csv", "tables/found.csv", "--no-display"]
+        ["-i", "photos", "--json", "faces.json", "--csv", "tables/faces.csv", "--no-display"]
     )
     assert status == 0
-    found = json.loads(Path("found.json").read_text())
-    assert [record["image"] for record in found] == ["photos/bare.jpg", "photos/masked.png"]
-    assert (found[0]["width"], found[0]["height"]) == (80, 60)
+    records = json.loads(Path("faces.json").read_text())
+    assert [record["image"] for record in records] == ["photos/face.jpg", "photos/masked.png"]
+    assert (records[0]["width"], records[0]["height"]) == (80, 60)
     face = {"box": [10, 10, 30, 30], "confidence": 0.9, "label": "with_mask", "probability": 0.9}
-    assert found[1]["faces"] == [face]
-    assert found[0]["faces"][0]["label"] == "without_mask"
-    with open("tables/found.csv", newline="") as file:
+    assert records[1]["faces"] == [face]
+    assert records[0]["faces"][0]["label"] == "without_mask"
+    with open("tables/faces.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"], row["label"]) for row in rows] == [
-        ("photos/bare.jpg", "without_mask"),
+        ("photos/face.jpg", "without_mask"),
         ("photos/masked.png", "with_mask"),
     ]
-    assert sorted(path.name for path in photos.iterdir()) == ["found.json", "photos", "tables"]
+    assert sorted(path.name for path in photos.iterdir()) == ["faces.json", "photos", "tables"]
 
 
 def test_folders_and_files_to_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +105,8 @@ def test_folders_and_files_to_a_folder(photos: Path, capsys: pytest.CaptureFixtu
     status = detect_mask_image.main(["-i", "photos", "masked.png", "-o", "out", "--no-display"])
     assert status == 0
     names = sorted(path.name for path in Path("out").iterdir())
-    assert names == ["bare.jpg", "masked.png", "masked_2.png"]
-    assert "passed over files that are no images: photos/notes.txt" in capsys.readouterr().out
+    assert names == ["face.jpg", "masked.png", "masked_2.png"]
+    assert "skipped files that are no images: photos/notes.txt" in capsys.readouterr().out
 
 
 def test_an_image_that_cannot_be_read_is_reported_and_the_others_go_on(
@@ -112,16 +114,33 @@ def test_an_image_that_cannot_be_read_is_reported_and_the_others_go_on(
 ) -> None:
     Path("photos/broken.jpg").write_bytes(b"not an image")
     given = ["missing.png", "photos/broken.jpg", "photos/notes.txt", "photos/masked.png"]
-    status = detect_mask_image.main(["-i", *given, "--json", "found.json", "--no-display"])
+    status = detect_mask_image.main(["-i", *given, "--json", "faces.json", "--no-display"])
     assert status == 1
     problems = capsys.readouterr().err.splitlines()
     assert len(problems) == 3
     assert problems[0] == "[ERROR] missing.png: no such image"
-    found = json.loads(Path("found.json").read_text())
-    assert [record["image"] for record in found] == given
-    assert ["error" in record for record in found] == [True, True, True, False]
-    assert found[0]["faces"] == []
-    assert len(found[3]["faces"]) == 1
+    records = json.loads(Path("faces.json").read_text())
+    assert [record["image"] for record in records] == given
+    assert ["error" in record for record in records] == [True, True, True, False]
+    assert records[0]["faces"] == []
+    assert len(records[3]["faces"]) == 1
+
+
+def test_an_image_of_too_many_pixels_is_reported_and_the_others_go_on(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite("photos/large.png", np.zeros((200, 100, 3), np.uint8))
+    common = ["-i", "photos", "--json", "faces.json", "--no-display"]
+    assert detect_mask_image.main([*common, "--max-megapixels", "0.01"]) == 1
+    problem = (
+        "photos/large.png: expected at most 0.01 megapixels, as --max-megapixels says,"
+        " found 100x200 pixels"
+    )
+    assert capsys.readouterr().err == f"[ERROR] {problem}\n"
+    records = json.loads(Path("faces.json").read_text())
+    assert [len(record["faces"]) for record in records] == [1, 0, 1]
+    assert records[1]["error"] == problem
+    assert detect_mask_image.main([*common, "--max-megapixels", "0.02"]) == 0
 
 
 def test_without_a_readable_image_no_network_is_loaded(
@@ -145,40 +164,40 @@ def test_an_image_without_a_face(
     photos: Path, fake_networks: FakeDetector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_networks.faces = []
-    assert detect_mask_image.main(["-i", "photos/bare.jpg", "-o", "o.png", "--no-display"]) == 0
-    assert "photos/bare.jpg: no face" in capsys.readouterr().out
-    assert np.array_equal(read_image("o.png"), read_image("photos/bare.jpg"))
+    assert detect_mask_image.main(["-i", "photos/face.jpg", "-o", "o.png", "--no-display"]) == 0
+    assert "photos/face.jpg: no face" in capsys.readouterr().out
+    assert np.array_equal(read_image("o.png"), read_image("photos/face.jpg"))
 
 
 def test_confidence_is_strictly_greater(photos: Path) -> None:
-    common = ["-i", "photos/bare.jpg", "--json", "found.json", "--no-display"]
+    common = ["-i", "photos/face.jpg", "--json", "faces.json", "--no-display"]
     detect_mask_image.main([*common, "-c", "0.9"])
-    assert json.loads(Path("found.json").read_text())[0]["faces"] == []
+    assert json.loads(Path("faces.json").read_text())[0]["faces"] == []
     detect_mask_image.main([*common, "-c", "0.89"])
-    assert len(json.loads(Path("found.json").read_text())[0]["faces"]) == 1
+    assert len(json.loads(Path("faces.json").read_text())[0]["faces"]) == 1
 
 
 def test_an_uncertain_answer_in_words_files_and_colour(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(photos / "photos" / "dark.png", 20)
-    common = ["-i", "photos", "--json", "found.json", "--csv", "found.csv", "-o", "out"]
+    common = ["-i", "photos", "--json", "faces.json", "--csv", "faces.csv", "-o", "out"]
     assert detect_mask_image.main([*common, "--no-display", "--uncertain", "0.85"]) == 0
-    said = capsys.readouterr().out
-    assert in_order(said, "photos/bare.jpg: Unsure: 80.00%", "photos/masked.png: Mask: 90.00%")
-    found = [record["faces"][0] for record in json.loads(Path("found.json").read_text())]
-    assert [(face["label"], face["probability"]) for face in found] == [
+    output = capsys.readouterr().out
+    assert in_order(output, "photos/face.jpg: Unsure: 80.00%", "photos/masked.png: Mask: 90.00%")
+    records = [record["faces"][0] for record in json.loads(Path("faces.json").read_text())]
+    assert [(face["label"], face["probability"]) for face in records] == [
         ("uncertain", 0.8),
         ("uncertain", 0.8),
         ("with_mask", 0.9),
     ]
-    with open("found.csv", newline="") as file:
+    with open("faces.csv", newline="") as file:
         labels = [row["label"] for row in csv.DictReader(file)]
     assert labels == ["uncertain", "uncertain", "with_mask"]
     assert read_image("out/dark.png")[10, 20].tolist() == [0, 191, 255]
 
 
-def test_without_a_display_the_picture_is_written_beside(
+def test_without_a_display_the_picture_is_written_to_a_file(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert detect_mask_image.main(["-i", "photos/masked.png"]) == 0
@@ -188,10 +207,10 @@ def test_without_a_display_the_picture_is_written_beside(
     assert read_image("masked_mask.png")[10, 20].tolist() == [0, 255, 0]
 
 
-def test_no_picture_is_kept_that_nobody_asked_for(photos: Path) -> None:
+def test_no_picture_is_written_without_being_requested(photos: Path) -> None:
     assert detect_mask_image.main(["-i", "photos", "--no-display"]) == 0
-    assert detect_mask_image.main(["-i", "photos", "--json", "found.json"]) == 0
-    assert sorted(path.name for path in photos.iterdir()) == ["found.json", "photos"]
+    assert detect_mask_image.main(["-i", "photos", "--json", "faces.json"]) == 0
+    assert sorted(path.name for path in photos.iterdir()) == ["faces.json", "photos"]
 
 
 def test_q_in_the_window_ends_the_run(
@@ -202,35 +221,35 @@ def test_q_in_the_window_ends_the_run(
     monkeypatch.setattr(
         display, "show_until_key", lambda title, image: shown.append((title, image.shape)) or "q"
     )
-    assert detect_mask_image.main(["-i", "photos", "--json", "found.json"]) == 0
+    assert detect_mask_image.main(["-i", "photos", "--json", "faces.json"]) == 0
     assert shown == [("Output", (60, 80, 3))]
-    assert len(json.loads(Path("found.json").read_text())) == 1
+    assert len(json.loads(Path("faces.json").read_text())) == 1
 
 
-def test_what_was_found_before_ctrl_c_is_kept(
+def test_records_from_before_ctrl_c_are_kept(
     photos: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = fake_networks.detect
 
     def interrupted_at_the_second(image: np.ndarray, confidence: float):
-        if image.mean() > 127:  # masked.png, which comes after bare.jpg
+        if image.mean() > 127:  # masked.png, which comes after face.jpg
             raise KeyboardInterrupt
         return find(image, confidence)
 
     monkeypatch.setattr(fake_networks, "detect", interrupted_at_the_second)
     before = threading.active_count()
-    arguments = ["-i", "photos", "--json", "found.json", "--csv", "found.csv", "--no-display"]
+    arguments = ["-i", "photos", "--json", "faces.json", "--csv", "faces.csv", "--no-display"]
     with pytest.raises(KeyboardInterrupt):
         detect_mask_image.main(arguments)
-    assert [one["image"] for one in json.loads(Path("found.json").read_text())] == [
-        "photos/bare.jpg"
+    assert [record["image"] for record in json.loads(Path("faces.json").read_text())] == [
+        "photos/face.jpg"
     ]
-    assert len(Path("found.csv").read_text().splitlines()) == 2
+    assert len(Path("faces.csv").read_text().splitlines()) == 2
     assert threading.active_count() == before
-    assert sorted(path.name for path in photos.iterdir()) == ["found.csv", "found.json", "photos"]
+    assert sorted(path.name for path in photos.iterdir()) == ["faces.csv", "faces.json", "photos"]
 
 
-def test_many_images_are_recorded_and_said_in_their_order(
+def test_many_images_are_recorded_and_logged_in_their_order(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"{number:02}.png" for number in range(30)]
@@ -238,18 +257,18 @@ def test_many_images_are_recorded_and_said_in_their_order(
         write(photos / "many" / name, 200 if number % 3 else 20)
     Path("many/07.png").write_bytes(b"not an image")
     status = detect_mask_image.main(
-        ["-i", "many", "--json", "found.json", "-o", "out", "--no-display"]
+        ["-i", "many", "--json", "faces.json", "-o", "out", "--no-display"]
     )
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert status == 1
-    assert said.err.startswith("[ERROR] many/07.png: ")
-    assert said.err.count("\n") == 1  # no progress bar where there is no terminal
-    found = json.loads(Path("found.json").read_text())
-    assert [record["image"] for record in found] == [f"many/{name}" for name in names]
+    assert output.err.startswith("[ERROR] many/07.png: ")
+    assert output.err.count("\n") == 1  # no progress bar where there is no terminal
+    records = json.loads(Path("faces.json").read_text())
+    assert [record["image"] for record in records] == [f"many/{name}" for name in names]
     labels = ["with_mask" if number % 3 else "without_mask" for number in range(30)]
-    del labels[7], found[7]
-    assert [record["faces"][0]["label"] for record in found] == labels
-    assert in_order(said.out, *(f"many/{name}: " for name in names if name != "07.png"))
+    del labels[7], records[7]
+    assert [record["faces"][0]["label"] for record in records] == labels
+    assert in_order(output.out, *(f"many/{name}: " for name in names if name != "07.png"))
     assert len(list(Path("out").iterdir())) == 29
 
 
@@ -265,9 +284,9 @@ def test_many_images_get_a_progress_bar_on_a_terminal(
         write(photos / "many" / f"{number:02}.png")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert detect_mask_image.main(["-i", "many", "--no-display"]) == 0
-    said = capsys.readouterr()
-    assert said.out.count("[INFO] many/") == count
-    assert (f"{count}/{count} " in said.err) == bar
+    output = capsys.readouterr()
+    assert output.out.count("[INFO] many/") == count
+    assert (f"{count}/{count} " in output.err) == bar
 
 
 def test_a_picture_that_cannot_be_written_ends_the_run(
@@ -277,11 +296,11 @@ def test_a_picture_that_cannot_be_written_ends_the_run(
         raise FacemaskError(f"{path}: can't be written: No space left on device")
 
     monkeypatch.setattr(images, "write_image", full)
-    with pytest.raises(FacemaskError, match=r"^out/bare\.jpg: can't be written: No space"):
+    with pytest.raises(FacemaskError, match=r"^out/face\.jpg: can't be written: No space"):
         detect_mask_image.main(["-i", "photos", "-o", "out", "--no-display"])
 
 
-def test_timings_are_said_at_the_end(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timings_are_logged_at_the_end(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["-i", "photos", "-o", "out", "--no-display"]
     detect_mask_image.main(common)
     assert "median" not in capsys.readouterr().out
@@ -296,15 +315,15 @@ def test_timings_are_said_at_the_end(photos: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["-i", "photos/bare.jpg", "-o", "photos/bare.jpg"], "one of the images to read"),
+        (["-i", "photos/face.jpg", "-o", "photos/face.jpg"], "one of the images to read"),
         (["-i", "photos", "-o", "photos"], "one of the images to read"),
-        (["-i", "photos/bare.jpg", "-o", "out.xyz"], "expected a file name that ends in"),
+        (["-i", "photos/face.jpg", "-o", "out.xyz"], "expected a file name that ends in"),
         (["-i", "photos", "-o", "photos/notes.txt/out"], "can't be written"),
-        (["-i", "photos", "--json", "photos/notes.txt/found.json"], "can't be written"),
+        (["-i", "photos", "--json", "photos/notes.txt/faces.json"], "can't be written"),
         (["-i", "empty"], "expected an image or a folder of images, found none"),
     ],
 )
-def test_what_cannot_work_is_said_before_the_networks_load(
+def test_errors_are_raised_before_the_networks_load(
     photos: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "empty").mkdir()
@@ -323,13 +342,13 @@ def test_what_cannot_work_is_said_before_the_networks_load(
 def test_missing_networks_are_one_line(
     run_script, trained_model_stub: Path, tmp_path: Path, arguments: list[str], reason: str
 ) -> None:
-    done = run_script(
+    process = run_script(
         "detect_mask_image.py", "-i", PROJECT / "examples" / "example_01.png", "--no-display",
         "--model", trained_model_stub, *arguments, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"[ERROR] {reason}")
-    assert done.stderr.count("\n") == 1
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"[ERROR] {reason}")
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.fixture
@@ -341,25 +360,23 @@ def trained_model_stub(tmp_path: Path) -> Path:
 
 
 @pytest.mark.assets
-def test_the_examples_with_the_real_networks(
-    run_script, assets: Path, trained_model: Path, tmp_path: Path
-) -> None:
-    done = run_script(
+def test_the_examples_with_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
+    process = run_script(
         "detect_mask_image.py", "--image", "examples", "--output", tmp_path / "out",
-        "--json", tmp_path / "found.json", "--no-display",
-        "--face", assets / "face_detector", "--model", trained_model,
+        "--json", tmp_path / "faces.json", "--no-display",
+        "--face", assets / "face_detector",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert [record["image"] for record in found] == [
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    records = json.loads((tmp_path / "faces.json").read_text())
+    assert [record["image"] for record in records] == [
         f"examples/example_0{i}.png" for i in (1, 2, 3)
     ]
-    assert [[face["label"] for face in record["faces"]] for record in found] == [
+    assert [[face["label"] for face in record["faces"]] for record in records] == [
         ["without_mask"], ["with_mask"], ["without_mask", "with_mask"],
     ]  # fmt: skip
-    assert (found[0]["width"], found[0]["height"]) == (512, 600)
-    assert found[0]["faces"][0]["confidence"] > 0.99
+    assert (records[0]["width"], records[0]["height"]) == (512, 600)
+    assert records[0]["faces"][0]["confidence"] > 0.99
     annotated = read_image(tmp_path / "out" / "example_02.png")
     original = read_image(PROJECT / "examples" / "example_02.png")
     assert annotated.shape == original.shape
@@ -378,10 +395,10 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     ]  # fmt: skip
     first = run_script("detect_mask_image.py", *arguments, "--json", "keras.json", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "twin" not in first.stdout
+    assert "export" not in first.stdout
 
     some = sorted((assets / "real_crops").rglob("*.jpg"))[::80]
-    facts_of_twin = twin_facts(tmp_path / "m.keras")
+    facts_of_twin = export_metadata(tmp_path / "m.keras")
     model = load_keras().models.load_model(tmp_path / "m.keras", compile=False)
     inputs = (model_input(read_image(path), facts_of_twin.input_size) for path in some)
     export_tflite(tmp_path / "m.tflite", model, facts_of_twin, quantize, inputs)
@@ -393,7 +410,7 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     )
     second = run_script("-c", code, cwd=tmp_path)
     assert (second.returncode, second.stderr) == (0, "")
-    assert "[INFO] using m.tflite, the LiteRT twin of m.keras\n" in second.stdout
+    assert "[INFO] using m.tflite, the TFLite export of m.keras\n" in second.stdout
     assert second.stdout.endswith("\n0 []\n")
 
     keras, litert = (
@@ -401,8 +418,8 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     )
     pairs = [
         (mine, theirs)
-        for one, other in zip(keras, litert, strict=True)
-        for mine, theirs in zip(one["faces"], other["faces"], strict=True)
+        for record, other in zip(keras, litert, strict=True)
+        for mine, theirs in zip(record["faces"], other["faces"], strict=True)
     ]
     assert len(pairs) == 4
     assert [mine["label"] for mine, _ in pairs] == [theirs["label"] for _, theirs in pairs]
@@ -412,14 +429,12 @@ def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
 
 
 @pytest.mark.assets
-def test_ctrl_c_ends_a_real_run_at_once_and_keeps_what_was_found(
-    assets: Path, trained_model: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_a_real_run_at_once_and_keeps_its_records(assets: Path, tmp_path: Path) -> None:
     running = subprocess.Popen(
         [
             sys.executable, PROJECT / "detect_mask_image.py", "--image", assets / "dataset",
-            "--face", assets / "face_detector", "--model", trained_model,
-            "--json", tmp_path / "found.json", "--no-display",
+            "--face", assets / "face_detector",
+            "--json", tmp_path / "faces.json", "--no-display",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_ctrl_c,
     )  # fmt: skip
@@ -432,4 +447,4 @@ def test_ctrl_c_ends_a_real_run_at_once_and_keeps_what_was_found(
     _, problems = running.communicate(timeout=30)
     assert running.returncode == 130
     assert problems == "[ERROR] interrupted\n"
-    assert 1 <= len(json.loads((tmp_path / "found.json").read_text())) < 1376
+    assert 1 <= len(json.loads((tmp_path / "faces.json").read_text())) < 1376

@@ -1,14 +1,17 @@
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from facemask.batch.inputs import find_images, plan_fallback, plan_outputs
+from facemask.batch.inputs import ImageReader, describe_skipped, find_images, plan_outputs
 from facemask.errors import FacemaskError
+from facemask.images import ImageError, write_image
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with photos/: two images of one name, an odd one, and a text."""
+    """A working folder with photos/: two images of one name, a GIF, and a text."""
     for name in ("photos/a.jpg", "photos/in/a.jpg", "photos/b.gif", "photos/notes.txt", "x/a.jpg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,11 +21,11 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_and_folders_come_in_the_order_given(photos: Path) -> None:
-    jobs, passed_over = find_images(["x/a.jpg", "photos", "missing.png"])
+    jobs, skipped = find_images(["x/a.jpg", "photos", "missing.png"])
     assert [job.name for job in jobs] == [
         "x/a.jpg", "photos/a.jpg", "photos/b.gif", "photos/in/a.jpg", "missing.png",
     ]  # fmt: skip
-    assert passed_over == [Path("photos/notes.txt")]
+    assert skipped == [Path("photos/notes.txt")]
 
 
 def test_a_folder_without_images_is_an_error(photos: Path) -> None:
@@ -38,13 +41,13 @@ def test_a_folder_without_images_is_an_error(photos: Path) -> None:
 )
 def test_one_image_goes_to_a_file_or_into_a_folder(photos: Path, output: str, file: str) -> None:
     jobs, _ = find_images(["x/a.jpg"])
-    assert plan_outputs(jobs, Path(output), single=True)[0].output == Path(file)
+    assert plan_outputs(jobs, ["x/a.jpg"], Path(output), False)[0].output == Path(file)
 
 
 def test_several_images_go_into_a_folder_and_none_replaces_another(photos: Path) -> None:
-    jobs, _ = find_images(["x/a.jpg", "photos"])
-    planned = plan_outputs(jobs, Path("out"), single=False)
-    assert [str(job.output) for job in planned] == [
+    given = ["x/a.jpg", "photos"]
+    jobs = plan_outputs(find_images(given)[0], given, Path("out"), False)
+    assert [str(job.output) for job in jobs] == [
         "out/a.jpg", "out/a_2.jpg", "out/b.gif.png", "out/in/a.jpg",
     ]  # fmt: skip
 
@@ -64,11 +67,77 @@ def test_outputs_that_would_do_harm_are_refused(
 ) -> None:
     jobs, _ = find_images(given)
     with pytest.raises(FacemaskError, match=reason):
-        plan_outputs(jobs, Path(output), single=given == ["x/a.jpg"])
+        plan_outputs(jobs, given, Path(output), False)
 
 
 def test_without_a_display_images_go_to_the_working_folder(photos: Path) -> None:
-    jobs, _ = find_images(["x/a.jpg", "photos"])
-    assert [str(job.output) for job in plan_fallback(jobs)] == [
+    given = ["x/a.jpg", "photos"]
+    jobs, _ = find_images(given)
+    assert plan_outputs(jobs, given, None, fallback=False) == jobs
+    assert [str(job.output) for job in plan_outputs(jobs, given, None, fallback=True)] == [
         "a_mask.png", "a_mask_2.png", "b_mask.png", "a_mask_3.png",
     ]  # fmt: skip
+
+
+def test_many_skipped_files_are_one_short_line() -> None:
+    assert describe_skipped([Path("a.txt"), "b.csv"]).endswith(" no images: a.txt, b.csv")
+    many = describe_skipped([f"{number}.txt" for number in range(12)])
+    assert "0.txt" in many
+    assert many.endswith("9.txt and 2 more")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Images of 100, 60 and 50 pixels."""
+    for name, width in (("a", 10), ("b", 6), ("c", 5)):
+        write_image(tmp_path / f"{name}.png", np.zeros((10, width, 3), np.uint8))
+    return tmp_path
+
+
+def test_a_larger_image_than_the_limit_is_one_line_that_names_the_option(pictures: Path) -> None:
+    reader = ImageReader(max_pixels=99)
+    with reader.read(pictures / "b.png", "b.png") as image:
+        assert image.shape == (10, 6, 3)
+    with (
+        pytest.raises(
+            ImageError, match=r"^a\.png: expected at most 9.9e-05 meg.*found 10x10 pixels"
+        ),
+        reader.read(pictures / "a.png", "a.png"),
+    ):
+        pass
+
+
+def test_images_wait_for_their_share_of_the_pixels(pictures: Path) -> None:
+    """Of 110 pixels at once: 60 and 50 go together, 100 wait for both."""
+    reader = ImageReader(max_pixels=200, pixels_at_once=110)
+    read = threading.Event()
+
+    def read_the_largest() -> None:
+        with reader.read(pictures / "a.png", "a.png"):
+            read.set()
+
+    waiting = threading.Thread(target=read_the_largest)
+    with reader.read(pictures / "b.png", "b.png"):
+        with reader.read(pictures / "c.png", "c.png"):
+            waiting.start()
+            assert not read.wait(0.2)
+        assert not read.wait(0.2)
+    assert read.wait(10)
+    waiting.join()
+
+
+def test_an_image_of_more_than_all_pixels_at_once_is_read_alone(pictures: Path) -> None:
+    reader = ImageReader(max_pixels=200, pixels_at_once=70)
+    with reader.read(pictures / "a.png", "a.png") as image:
+        assert image.shape == (10, 10, 3)
+
+
+def test_an_image_that_fails_gives_its_share_back(pictures: Path) -> None:
+    reader = ImageReader(max_pixels=200, pixels_at_once=110)
+    content = (pictures / "a.png").read_bytes()
+    (pictures / "cut.png").write_bytes(content[:50])
+    for _ in range(2):  # the second would wait for ever
+        with pytest.raises(ImageError), reader.read(pictures / "cut.png", "cut.png"):
+            pass
+        with pytest.raises(ZeroDivisionError), reader.read(content, "a.png"):
+            _ = 1 // 0

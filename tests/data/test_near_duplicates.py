@@ -22,7 +22,7 @@ def picture(seed: int, height: int = 200, width: int = 160) -> np.ndarray:
 
 
 def portrait(seed: int) -> np.ndarray:
-    return draw_portrait(np.random.default_rng(seed), with_mask=False, size=160)
+    return draw_portrait(np.random.default_rng(seed + 9), with_mask=False, size=160)
 
 
 def turned(image: np.ndarray, degrees: float, corners: int) -> np.ndarray:

@@ -24,7 +24,7 @@ SIZE = (8, 8)
 def brightness_model(
     classes: int = 2, size: tuple[int | None, ...] = SIZE, channels: int = 3
 ) -> Any:
-    """The first class is the likelier the brighter the red of an image is on average."""
+    """A model whose first class is more probable the higher the mean of an image's red is."""
     keras = load_keras()
     inputs = keras.Input((*size, channels))
     kept = keras.layers.DepthwiseConv2D(1, depthwise_initializer="ones", use_bias=False)(inputs)
@@ -76,11 +76,11 @@ def test_more_crops_than_a_batch_keep_their_order(ours: Path) -> None:
 
 
 def as_keras_2_wrote_it(path: Path) -> None:
-    """Put back the key of DepthwiseConv2D that Keras 2 wrote and Keras 3 does not know."""
+    """Add the key of DepthwiseConv2D that Keras 2 wrote and Keras 3 does not know."""
     with h5py.File(path, "r+") as file:
         config = json.loads(str(file.attrs["model_config"]))
-        layers = [one for one in config["config"]["layers"] if "Depthwise" in one["class_name"]]
-        layers[0]["config"]["groups"] = 1
+        layers = {layer["class_name"]: layer for layer in config["config"]["layers"]}
+        layers["DepthwiseConv2D"]["config"]["groups"] = 1
         file.attrs["model_config"] = json.dumps(config)
 
 
@@ -105,7 +105,7 @@ def test_a_model_under_another_name_loads_too(ours: Path) -> None:
 
 def test_a_classic_model_of_open_input_size_takes_224_pixels(tmp_path: Path) -> None:
     brightness_model(size=(None, None)).save(tmp_path / "m.keras")
-    assert MaskClassifier.load(tmp_path / "m.keras").facts.input_size == (224, 224)
+    assert MaskClassifier.load(tmp_path / "m.keras").metadata.input_size == (224, 224)
 
 
 def with_lambda() -> Any:
@@ -150,16 +150,16 @@ def test_code_inside_an_hdf5_model_is_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "reason"),
+    ("stated", "reason"),
     [
         (ModelMetadata(("a", "b", "c"), SIZE), "names 3 classes, its output has 2"),
         (ModelMetadata(("a", "b"), (16, 16)), r"states input \(16, 16\), the model takes \(8, 8\)"),
     ],
 )
-def test_facts_that_contradict_the_model_are_one_line(
-    tmp_path: Path, facts: ModelMetadata, reason: str
+def test_metadata_that_contradicts_the_model_is_one_line(
+    tmp_path: Path, stated: ModelMetadata, reason: str
 ) -> None:
-    save_model(tmp_path / "m.keras", brightness_model(), facts)
+    save_model(tmp_path / "m.keras", brightness_model(), stated)
     with pytest.raises(FacemaskError, match=reason):
         MaskClassifier.load(tmp_path / "m.keras")
 
@@ -232,11 +232,11 @@ def first_classes(count: int) -> Callable[..., Any]:
     return body
 
 
-def test_a_litert_model_without_facts_has_the_classic_classes(tmp_path: Path) -> None:
+def test_a_litert_model_without_metadata_has_the_classic_classes(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(converted(first_classes(2), ((1, *SIZE, 3), "float32")))
     classifier = MaskClassifier.load(path)
-    assert classifier.facts == ModelMetadata(input_size=SIZE)
+    assert classifier.metadata == ModelMetadata(input_size=SIZE)
     rows = classifier.predict([crop(255), crop(0), crop(255)])  # more than the model's batch of one
     assert rows.tolist() == [[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
 
@@ -265,14 +265,14 @@ def test_litert_models_of_something_else_are_one_line(
     assert str(problem.value).startswith(f"{path}: ")
 
 
-def test_litert_facts_that_contradict_the_model_are_one_line(tmp_path: Path) -> None:
+def test_litert_metadata_that_contradicts_the_model_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     export_tflite(path, brightness_model(), ModelMetadata(("a", "b", "c"), SIZE))
     with pytest.raises(FacemaskError, match="names 3 classes, its output has 2"):
         MaskClassifier.load(path)
 
 
-def test_a_litert_model_that_breaks_off_is_one_line(
+def test_a_truncated_litert_model_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "m.tflite"
@@ -301,7 +301,7 @@ def without_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
 
 
-def test_a_litert_model_without_litert_is_one_line_that_says_how_to_get_it(
+def test_without_litert_the_error_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_tflite(tmp_path / "m.tflite", brightness_model(), RED_OR_DARK)
@@ -311,29 +311,29 @@ def test_a_litert_model_without_litert_is_one_line_that_says_how_to_get_it(
     assert "\n" not in str(problem.value)
 
 
-# The twin
+# The TFLite export
 
 
-def twin_facts(path: Path) -> ModelMetadata:
-    """The facts of a `.keras` file's twin."""
+def export_metadata(path: Path) -> ModelMetadata:
+    """The metadata of a `.keras` file's TFLite export."""
     return replace(metadata.read(path) or ModelMetadata(), twin_of=metadata.weights_digest(path))
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Path:
-    """A folder of m.keras and its twin."""
+    """A folder of m.keras and its TFLite export."""
     model = brightness_model()
     save_model(tmp_path / "m.keras", model, RED_OR_DARK)
-    export_tflite(tmp_path / "m.tflite", model, twin_facts(tmp_path / "m.keras"))
+    export_tflite(tmp_path / "m.tflite", model, export_metadata(tmp_path / "m.keras"))
     return tmp_path
 
 
-def test_a_fresh_twin_is_taken_and_announced(pair: Path) -> None:
-    said: list[str] = []
-    assert prefer_tflite(pair / "m.keras", said.append) == pair / "m.tflite"
-    assert said == ["using m.tflite, the LiteRT twin of m.keras"]
-    twin, original = (MaskClassifier.load(pair / name) for name in ("m.tflite", "m.keras"))
-    assert replace(twin.facts, twin_of=None) == original.facts
+def test_an_export_of_the_same_weights_is_used_and_announced(pair: Path) -> None:
+    messages: list[str] = []
+    assert prefer_tflite(pair / "m.keras", messages.append) == pair / "m.tflite"
+    assert messages == ["using m.tflite, the TFLite export of m.keras"]
+    export, original = (MaskClassifier.load(pair / name) for name in ("m.tflite", "m.keras"))
+    assert replace(export.metadata, twin_of=None) == original.metadata
 
 
 def retrain(pair: Path) -> None:
@@ -357,11 +357,11 @@ def export_without_digest(pair: Path) -> None:
     export_tflite(pair / "m.tflite", brightness_model(), RED_OR_DARK)
 
 
-def cut_the_twin(pair: Path) -> None:
+def truncate_the_export(pair: Path) -> None:
     (pair / "m.tflite").write_bytes((pair / "m.tflite").read_bytes()[:900])
 
 
-def damage_the_facts(pair: Path) -> None:
+def damage_the_metadata(pair: Path) -> None:
     content = (pair / "m.tflite").read_bytes()
     (pair / "m.tflite").write_bytes(content.replace(b'"class_names"', b'"class_names,'))
 
@@ -376,30 +376,30 @@ def put_something_else_there(pair: Path) -> None:
         retrain,
         rename_the_classes,
         export_without_digest,
-        cut_the_twin,
-        damage_the_facts,
+        truncate_the_export,
+        damage_the_metadata,
         put_something_else_there,
         lambda pair: (pair / "m.tflite").unlink(),
     ],
 )
-def test_what_is_no_twin_is_passed_over_in_silence(
+def test_anything_but_an_export_of_the_same_weights_is_ignored(
     pair: Path, change: Callable[[Path], None]
 ) -> None:
     change(pair)
-    said: list[str] = []
-    assert prefer_tflite(pair / "m.keras", said.append) == pair / "m.keras"
-    assert said == []
+    messages: list[str] = []
+    assert prefer_tflite(pair / "m.keras", messages.append) == pair / "m.keras"
+    assert messages == []
 
 
-def test_without_litert_the_keras_model_is_taken(
+def test_without_litert_the_keras_model_is_used(
     pair: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_litert(monkeypatch)
     assert prefer_tflite(pair / "m.keras", print) == pair / "m.keras"
 
 
-def test_a_litert_model_that_is_asked_for_by_name_is_taken_as_it_is(pair: Path) -> None:
-    said: list[str] = []
-    assert prefer_tflite(pair / "m.tflite", said.append) == pair / "m.tflite"
-    assert prefer_tflite(pair / "missing.keras", said.append) == pair / "missing.keras"
-    assert said == []
+def test_a_tflite_file_and_a_missing_file_are_returned_unchanged(pair: Path) -> None:
+    messages: list[str] = []
+    assert prefer_tflite(pair / "m.tflite", messages.append) == pair / "m.tflite"
+    assert prefer_tflite(pair / "missing.keras", messages.append) == pair / "missing.keras"
+    assert messages == []

@@ -17,14 +17,14 @@ def archive(path: Path, **entries: str) -> Path:
     return path
 
 
-def test_facts_come_back_as_they_were_written(tmp_path: Path) -> None:
+def test_metadata_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = ModelMetadata(("a", "b", "c"), (96, 128), margin=0.2, training={"seed": 7})
     path = archive(tmp_path / "m.keras")
     metadata.write(path, written)
     assert metadata.read(path) == written
 
 
-def test_facts_stand_behind_other_content_too(tmp_path: Path) -> None:
+def test_metadata_is_appended_to_a_tflite_file(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(b"....TFL3 and more")
     metadata.write(path, ModelMetadata(("a", "b"), twin_of="0" * 64))
@@ -32,7 +32,7 @@ def test_facts_stand_behind_other_content_too(tmp_path: Path) -> None:
     assert metadata.read(path) == ModelMetadata(("a", "b"), twin_of="0" * 64)
 
 
-def test_a_model_that_is_no_twin_says_nothing_of_one(tmp_path: Path) -> None:
+def test_a_model_that_is_no_export_has_no_key_for_it(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.keras")
     metadata.write(path, ModelMetadata())
     with zipfile.ZipFile(path) as file:
@@ -43,7 +43,7 @@ def test_the_digest_is_of_the_weights_alone(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("model.weights.h5", "abc")
-    # The sha256 of "abc" that FIPS 180-2 gives.
+    # The sha256 of "abc", from FIPS 180-2, appendix B.1.
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert metadata.weights_digest(path) == digest
     metadata.write(path, ModelMetadata())
@@ -57,13 +57,13 @@ def test_files_without_weights_have_no_digest(tmp_path: Path) -> None:
     assert metadata.weights_digest(tmp_path / "missing.keras") is None
 
 
-def test_a_file_without_facts_has_none(tmp_path: Path) -> None:
+def test_a_file_without_metadata_has_none(tmp_path: Path) -> None:
     assert metadata.read(archive(tmp_path / "m.keras")) is None
     (tmp_path / "m.model").write_bytes(b"\x89HDF\r\n\x1a\n")
     assert metadata.read(tmp_path / "m.model") is None
 
 
-def test_facts_of_a_later_version_are_read_as_far_as_they_are_known(tmp_path: Path) -> None:
+def test_keys_of_a_later_version_are_ignored(tmp_path: Path) -> None:
     content = json.dumps({"class_names": ["a", "b"], "temperature": 1.5})
     assert metadata.read(archive(tmp_path / "m.keras", facemask=content)) == ModelMetadata(
         ("a", "b")
@@ -86,7 +86,7 @@ def test_facts_of_a_later_version_are_read_as_far_as_they_are_known(tmp_path: Pa
         ('{"margin": "wide"}', "margin|not supported"),
     ],
 )
-def test_facts_that_cannot_be_right_are_one_line(tmp_path: Path, content: str, reason: str) -> None:
+def test_invalid_metadata_is_one_line(tmp_path: Path, content: str, reason: str) -> None:
     path = archive(tmp_path / "m.keras", facemask=content)
     with pytest.raises(FacemaskError, match=reason) as problem:
         metadata.read(path)

@@ -1,7 +1,6 @@
-"""What all face detectors have in common, and which one is taken."""
+"""What all face detectors have in common, and how one is chosen."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +25,7 @@ NAMES = [
     pytest.param(name, marks=pytest.mark.assets if name in FETCHED else ())
     for name in DETECTORS[1:]
 ]
-# The one face of the first example, by eye, from the cap to the chin.
+# The face in the first example, annotated by hand, from the cap to the chin.
 PORTRAIT = FaceBox(180, 110, 345, 320, 1.0)
 
 
@@ -60,33 +59,30 @@ def test_two_faces(detector: Detector) -> None:
     assert len(detector.detect(image)) == 2
 
 
-def test_boxes_are_inside_not_empty_and_the_surest_first(
+def test_boxes_are_inside_not_empty_and_the_highest_scoring_first(
     detector: Detector, portrait: np.ndarray
 ) -> None:
     image = np.vstack([np.hstack([portrait, portrait[:, ::-1]]), np.zeros((40, 1024, 3), np.uint8)])
-    found = detector.detect(image[150:], 0.1)  # foreheads are cut off
-    assert len(found) >= 2
-    assert found == sorted(found, key=lambda box: -box.confidence)
-    assert all(box.clip(1024, len(image) - 150) == box and box.area for box in found)
+    faces = detector.detect(image[150:], 0.1)  # without the foreheads
+    assert len(faces) >= 2
+    assert faces == sorted(faces, key=lambda box: -box.confidence)
+    assert all(box.clip(1024, len(image) - 150) == box and box.area for box in faces)
 
 
 def test_confidence_is_strict_and_reaches_down(detector: Detector, portrait: np.ndarray) -> None:
     (face,) = detector.detect(portrait)
     assert detector.detect(portrait, face.confidence) == []
     assert len(detector.detect(portrait, 0.02)) >= 1
-    # No state of a call is left for the next one.
     assert detector.detect(portrait) == [face]
 
 
-def test_what_was_seen_before_changes_nothing(detector: Detector, portrait: np.ndarray) -> None:
+def test_a_call_does_not_depend_on_the_one_before(detector: Detector, portrait: np.ndarray) -> None:
     before = detector.detect(portrait)
     detector.detect(cv2.resize(portrait, (97, 333)))
     assert detector.detect(portrait) == before
 
 
-def test_images_are_left_as_they_are_and_may_be_views(
-    detector: Detector, portrait: np.ndarray
-) -> None:
+def test_images_are_not_changed_and_may_be_views(detector: Detector, portrait: np.ndarray) -> None:
     image = portrait[::2, ::2]
     image.flags.writeable = False
     copy = image.copy()
@@ -106,17 +102,10 @@ def test_a_face_in_a_large_frame(detector: Detector, portrait: np.ndarray) -> No
     frame[300:900, 1500:2012] = portrait
     (face,) = detector.detect(frame, 0.3)
     (alone,) = detector.detect(portrait)
-    assert (
-        face.iou(
-            replace(
-                alone, x1=alone.x1 + 1500, x2=alone.x2 + 1500, y1=alone.y1 + 300, y2=alone.y2 + 300
-            )
-        )
-        > 0.4
-    )
+    assert face.iou(alone.move(1500, 300)) > 0.4
 
 
-def test_tiles_find_what_is_small_and_find_it_once(name: str, portrait: np.ndarray) -> None:
+def test_tiles_find_small_faces_and_find_each_once(name: str, portrait: np.ndarray) -> None:
     detector = load_detector(name, ASSETS / "face_detector")
     tiled = load_detector(name, ASSETS / "face_detector", tiles=3)
     small = cv2.resize(portrait, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
@@ -126,7 +115,7 @@ def test_tiles_find_what_is_small_and_find_it_once(name: str, portrait: np.ndarr
         frame[500 : 500 + rows, x : x + columns] = small
     assert len(tiled.detect(frame)) == 3
     assert len(tiled.detect(frame)) >= len(detector.detect(frame))
-    large, *others = tiled.detect(portrait)  # with YuNet a medal may be another one
+    large, *others = tiled.detect(portrait)  # YuNet may find one in a medal
     (same,) = detector.detect(portrait)
     assert large.iou(same) > 0.7
     assert all(large.iou(other) == 0 for other in others)
@@ -145,23 +134,23 @@ def test_weights_that_are_missing_or_damaged_are_one_line(tmp_path: Path, name: 
 
 
 def test_auto_is_the_ssd_where_its_weights_are(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert resolve("auto", tmp_path, said.append) == "builtin"
-    assert len(said) == 1
-    assert "facemask.downloads face-detector" in said[0]
+    messages: list[str] = []
+    assert resolve("auto", tmp_path, messages.append) == "builtin"
+    assert len(messages) == 1
+    assert "facemask.downloads face-detector" in messages[0]
     (tmp_path / WEIGHTS_NAME).touch()
-    assert resolve("auto", tmp_path, said.append) == "ssd"
-    assert resolve("builtin", tmp_path, said.append) == "builtin"
-    assert len(said) == 1
+    assert resolve("auto", tmp_path, messages.append) == "ssd"
+    assert resolve("builtin", tmp_path, messages.append) == "builtin"
+    assert len(messages) == 1
 
 
-def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     assert resolve("auto", tmp_path / "typo", lambda line: None) == "ssd"
     with pytest.raises(FacemaskError, match="typo"):
         load_detector("ssd", tmp_path / "typo")
 
 
-def test_what_is_asked_for_is_fetched_into_the_projects_folder_alone(
+def test_weights_are_fetched_into_the_projects_folder_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []

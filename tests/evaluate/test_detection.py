@@ -3,18 +3,17 @@
 import numpy as np
 import pytest
 
-from facemask.data.pascal_voc import AnnotatedFace
+from facemask.evaluate.crops import Crop
 from facemask.evaluate.detection import (
     AveragePrecision,
     ImageBoxes,
     average_precision,
     detection_metrics,
     match_boxes,
-    match_scene,
-    size_name,
+    width_group,
 )
 from facemask.evaluate.metrics import Ratio
-from facemask.geometry import FaceBox
+from facemask.evaluate.runner import with_labels
 
 MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 
@@ -22,14 +21,6 @@ MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 def squares(*lefts: int, side: int = 20) -> np.ndarray:
     """Boxes (N, 4) of one size at these distances from the left."""
     return np.array([(x, 0, x + side, side) for x in lefts], float).reshape(-1, 4)
-
-
-def face(label: str, x: int, width: int = 20) -> AnnotatedFace:
-    return AnnotatedFace(FaceBox(x, 0, x + width, 20, 1.0), label)
-
-
-def box(x: int, confidence: float, width: int = 20) -> FaceBox:
-    return FaceBox(x, 0, x + width, 20, confidence)
 
 
 # --- matching ---
@@ -61,46 +52,39 @@ def test_nothing_to_match() -> None:
     assert match_boxes(squares(0), squares(), []) == []
 
 
-def test_a_higher_confidence_leaves_matches_as_they_are() -> None:
-    scene = match_scene([face(MASKED, 0), face(MASKED, 4)], [box(0, 0.6), box(1, 0.9)])
-    assert scene.matches == (1, 0)
-    assert scene.above(0.6).matches == (0,)
-    assert scene.above(0.6).boxes == (box(1, 0.9),)
-    assert scene.above(0.9).boxes == ()
-    assert scene.above(0.9).faces == scene.faces
-
-
 # --- recall and precision ---
 
 
 def test_detection_metrics() -> None:
     """Widths on both sides of each limit; the faces of 15, 24 and 60 pixels are found."""
     widths = (15, 16, 23, 24, 31, 32, 59, 60)
-    lefts = np.cumsum((0, *widths)).tolist()
-    faces = [
-        face(MASKED if width < 40 else "other", x, width)
-        for x, width in zip(lefts, widths, strict=False)
+    rights = np.cumsum(widths)
+    faces = np.array(
+        [(right - width, 0, right, 20) for right, width in zip(rights, widths, strict=True)]
+    )
+    labels = [MASKED if width < 40 else "other" for width in widths]
+    boxes = np.vstack([faces[[0, 3, 7]], squares(1000), faces[[1]]])
+    scores = np.array([0.9, 0.9, 0.9, 0.9, 0.5])
+    images = [
+        ImageBoxes(faces, boxes, scores, labels),
+        ImageBoxes(squares(), squares(), np.zeros(0), []),
     ]
-    boxes = [box(lefts[i], 0.9, widths[i]) for i in (0, 3, 7)]
-    scenes = [match_scene(faces, [*boxes, box(1000, 0.9)]), match_scene([], [])]
-    metrics = detection_metrics(scenes, NAMES)
-    assert metrics.images == 2
-    assert metrics.recall == Ratio(3, 8)
-    assert metrics.precision == Ratio(3, 4)
-    assert metrics.by_width == {
+    metrics = detection_metrics(images, 0.5, NAMES)
+    assert (metrics["images"], metrics["ignored"]) == (2, 2)
+    assert (metrics["recall"], metrics["precision"]) == (Ratio(3, 8), Ratio(3, 4))
+    assert metrics["by_width"] == {
         "<16": Ratio(1, 1), "16-23": Ratio(0, 2), "24-31": Ratio(1, 2), "32-59": Ratio(0, 2),
         ">=60": Ratio(1, 1),
     }  # fmt: skip
-    assert metrics.large == Ratio(1, 3)
-    assert metrics.by_label == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
-    assert metrics.ignored == 2
+    assert metrics["large"] == Ratio(1, 3)
+    assert metrics["by_label"] == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
 
 
 @pytest.mark.parametrize(
     ("width", "name"), [(1, "<16"), (15, "<16"), (16, "16-23"), (59, "32-59"), (60, ">=60")]
 )
-def test_size_name(width: int, name: str) -> None:
-    assert size_name(width) == name
+def test_width_group(width: int, name: str) -> None:
+    assert width_group(width) == name
 
 
 # --- average precision ---
@@ -143,26 +127,42 @@ def test_ap_is_the_mean_over_thresholds() -> None:
 def test_average_precision_of_each_class() -> None:
     """An unmasked face taken for a masked one is false there and missed here."""
     images = [
-        ImageBoxes(
-            squares(0, 100), squares(0, 100), np.array([0.6, 0.9]), np.array([0, 1]),
-            np.array([0, 0]),
-        ),
-        ImageBoxes(squares(0), squares(), np.zeros(0), np.array([0]), np.zeros(0, int)),
-    ]  # fmt: skip
+        ImageBoxes(squares(0, 100), squares(0, 100), np.array([0.6, 0.9]), NAMES, [MASKED, MASKED]),
+        ImageBoxes(squares(0), squares(), np.zeros(0), [MASKED], []),
+    ]
     found = average_precision(images, (*NAMES, "absent"))
     masked = pytest.approx(0.5 * 51 / 101)
     assert found.ap50_by_class == {MASKED: masked, UNMASKED: 0.0, "absent": None}
     assert found.ap50 == pytest.approx(0.25 * 51 / 101)
 
 
-def test_a_detection_in_an_ignored_box_is_neither_true_nor_false() -> None:
-    """Both boxes on it, in each class; a third beside it is false."""
-    boxes, scores = squares(0, 1, 100, 300), np.array([0.9, 0.85, 0.8, 0.95])
-    classes = np.array([0, 1, 0, 1])
-    image = ImageBoxes(squares(100), boxes, scores, np.array([0]), classes, squares(0))
-    assert average_precision([image], NAMES).ap50_by_class == {MASKED: 1.0, UNMASKED: None}
-    image = ImageBoxes(squares(100), boxes, scores, ignore_boxes=squares(0))
-    assert average_precision([image]).ap50 == 0.5
+def test_a_detection_on_a_face_of_another_class_is_neither_true_nor_false() -> None:
+    """Two boxes are on the scarf, one of each class; a third, beside it, is false."""
+    faces, labels = squares(0, 100), ["scarf", MASKED]
+    scores = np.array([0.95, 0.9, 0.8, 0.85])
+    on_it = ImageBoxes(faces, squares(0, 1, 100), scores[:3], labels, [MASKED, UNMASKED, MASKED])
+    assert average_precision([on_it], NAMES).ap50_by_class == {MASKED: 1.0, UNMASKED: None}
+    beside = ImageBoxes(faces, squares(0, 1, 100, 300), scores, labels, [MASKED] * 4)
+    assert average_precision([beside], NAMES).ap50_by_class[MASKED] == 0.5
+
+
+def test_a_detection_of_another_class_is_left_out() -> None:
+    image = ImageBoxes(
+        squares(0), squares(0, 50), np.array([0.8, 0.9]), [MASKED], [MASKED, "scarf"]
+    )
+    assert average_precision([image], NAMES).ap50 == 1.0
+
+
+def test_precision_with_the_labels_of_a_classifier() -> None:
+    """The false box has more confidence and less score: .9 x .6 < .7 x 1."""
+    scene = ImageBoxes(squares(0, 200), squares(100, 0), np.array([0.9, 0.7]), [MASKED, "scarf"])
+    empty = ImageBoxes(squares(), squares(), np.zeros(0), [])
+    crops = [
+        Crop(None, "", True, 20, None, {"m": np.array([1 - masked, masked])}, {"m": MASKED})
+        for masked in (0.6, 1.0)
+    ]
+    found = average_precision(with_labels([empty, scene], crops, "m"), NAMES)
+    assert found.ap50_by_class == {MASKED: 1.0, UNMASKED: None}
 
 
 def test_more_detections_than_coco_counts() -> None:

@@ -50,7 +50,7 @@ def test_the_rest_of_the_crop_does_not_count() -> None:
     assert mask_colour(crop) == "red or pink"
 
 
-def test_the_commonest_colour_counts() -> None:
+def test_the_most_frequent_colour_counts() -> None:
     """A mean of the white and the red stripes would be pink, one of red and green brown."""
     crop = masked((240, 240, 240))
     crop[20:28] = (40, 30, 200)

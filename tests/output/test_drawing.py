@@ -24,9 +24,9 @@ def detection(
     ],
 )
 def test_words_and_colours(label: str, text: str, colour: tuple[int, int, int]) -> None:
-    found = detection(60, 60, 200, 200, label)
-    assert label_text(found) == text
-    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), [found])
+    face = detection(60, 60, 200, 200, label)
+    assert label_text(face) == text
+    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), [face])
     assert tuple(drawn[60, 130].tolist()) == colour
     assert tuple(drawn[199, 130].tolist()) == colour
     assert tuple(drawn[130, 60].tolist()) == colour
@@ -38,34 +38,34 @@ def test_the_contract_of_the_two_classes() -> None:
     assert CLASS_STYLES["without_mask"] == ("No Mask", (0, 0, 255))
 
 
-def test_the_surest_face_lies_on_top() -> None:
-    found = [detection(60, 60, 200, 200), detection(60, 60, 200, 200, "without_mask")]
-    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), found)
+def test_the_highest_scoring_face_is_on_top() -> None:
+    detections = [detection(60, 60, 200, 200), detection(60, 60, 200, 200, "without_mask")]
+    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), detections)
     assert tuple(drawn[199, 130].tolist()) == (0, 255, 0)
 
 
-def test_nothing_found_gives_an_equal_copy() -> None:
+def test_without_detections_the_copy_is_equal() -> None:
     image = np.full((20, 30, 3), 7, np.uint8)
     drawn = draw_detections(image, [])
     assert np.array_equal(drawn, image)
     assert drawn is not image
 
 
-def test_the_image_itself_is_left_alone() -> None:
+def test_the_image_itself_is_not_changed() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     draw_detections(image, [detection(10, 10, 90, 90)])
     assert image.max() == 0
 
 
 def test_in_place_the_image_itself_is_drawn_on() -> None:
-    image, found = np.zeros((100, 100, 3), np.uint8), [detection(10, 10, 90, 90)]
-    copy = draw_detections(image, found)
-    assert draw_detections(image, found, in_place=True) is image
+    image, detections = np.zeros((100, 100, 3), np.uint8), [detection(10, 10, 90, 90)]
+    copy = draw_detections(image, detections)
+    assert draw_detections(image, detections, in_place=True) is image
     assert np.array_equal(image, copy)
 
 
 def letters(drawn: np.ndarray, face: FaceBox) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns that the label's green covers, the box itself blanked out."""
+    """Rows and columns that the label's green covers, without the box itself."""
     green = (drawn[..., 1] > 200) & (drawn[..., 2] < 50)
     for y in (face.y1, face.y2 - 1):
         green[max(0, y - 6) : y + 7, max(0, face.x1 - 6) : face.x2 + 7] = False
@@ -91,11 +91,11 @@ def letters(drawn: np.ndarray, face: FaceBox) -> tuple[np.ndarray, np.ndarray]:
 def test_the_label_is_drawn_inside_the_image(
     width: int, height: int, box: tuple[int, int, int, int]
 ) -> None:
-    found = detection(*box)
+    face = detection(*box)
     image = np.zeros((height, width, 3), np.uint8)
-    rows, columns = letters(draw_detections(image, [found]), found.face)
+    rows, columns = letters(draw_detections(image, [face]), face.face)
     assert len(rows) > 20
-    # Letters that were cut off would reach the outermost row or column.
+    # Truncated letters would reach the outermost row or column.
     assert rows.min() > 0
     assert rows.max() < height - 1
     assert columns.max() < width - 1
@@ -104,14 +104,14 @@ def test_the_label_is_drawn_inside_the_image(
 def test_letters_grow_with_the_image() -> None:
     heights = []
     for scale in (1, 4):
-        found = detection(100 * scale, 100 * scale, 300 * scale, 300 * scale)
-        drawn = draw_detections(np.zeros((480 * scale, 640 * scale, 3), np.uint8), [found])
-        rows, _ = letters(drawn, found.face)
+        face = detection(100 * scale, 100 * scale, 300 * scale, 300 * scale)
+        drawn = draw_detections(np.zeros((480 * scale, 640 * scale, 3), np.uint8), [face])
+        rows, _ = letters(drawn, face.face)
         heights.append(rows.max() - rows.min())
     assert heights[1] > 2.5 * heights[0]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 500, 3), (500, 2, 3)])
-def test_images_too_small_for_letters_are_drawn_on_all_the_same(shape: tuple[int, ...]) -> None:
-    found = detection(0, 0, shape[1], shape[0])
-    assert draw_detections(np.zeros(shape, np.uint8), [found]).shape == shape
+def test_images_too_small_for_letters_are_still_drawn_on(shape: tuple[int, ...]) -> None:
+    face = detection(0, 0, shape[1], shape[0])
+    assert draw_detections(np.zeros(shape, np.uint8), [face]).shape == shape

@@ -10,9 +10,10 @@ from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.output import records as records_module
+from facemask.output.records import record_file
 
 IMAGE = np.zeros((600, 512, 3), np.uint8)
-FOUND = [
+DETECTIONS = [
     MaskDetection(FaceBox(175, 92, 320, 291, 0.99991), "without_mask", 0.99874),
     MaskDetection(FaceBox(1, 2, 3, 4, 0.6), "with_mask", 0.7),
 ]
@@ -23,38 +24,38 @@ FACE = {
     "probability": 0.9987,
 }
 RECORDS = [
-    records_module.image_record("a b.png", IMAGE, FOUND),
+    records_module.image_record("a b.png", IMAGE, DETECTIONS),
     records_module.image_record("nobody.png", IMAGE, []),
     records_module.error_record("Käse.png", "Käse.png: no such image"),
 ]
 
 
-def write(file: records_module.RecordFile, records: list[dict]) -> None:
-    with file:
+def write(path: Path, records: list[dict]) -> None:
+    with record_file(path) as write_record:
         for record in records:
-            file.write(record)
+            write_record(record)
 
 
 def test_json_is_a_list_of_images_in_order(tmp_path: Path) -> None:
-    write(records_module.JSONList(tmp_path / "found.json"), RECORDS)
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
-    assert found[0]["image"] == "a b.png"
-    assert (found[0]["width"], found[0]["height"]) == (512, 600)
-    assert found[0]["faces"][0] == FACE
-    assert len(found[0]["faces"]) == 2
-    assert found[1]["faces"] == []
-    assert found[2] == {"image": "Käse.png", "error": "Käse.png: no such image", "faces": []}
-    assert (tmp_path / "found.json").read_text(encoding="utf-8").count("\n") == 5
+    write(tmp_path / "faces.json", RECORDS)
+    records = json.loads((tmp_path / "faces.json").read_text(encoding="utf-8"))
+    assert records[0]["image"] == "a b.png"
+    assert (records[0]["width"], records[0]["height"]) == (512, 600)
+    assert records[0]["faces"][0] == FACE
+    assert len(records[0]["faces"]) == 2
+    assert records[1]["faces"] == []
+    assert records[2] == {"image": "Käse.png", "error": "Käse.png: no such image", "faces": []}
+    assert (tmp_path / "faces.json").read_text(encoding="utf-8").count("\n") == 5
 
 
-def test_json_of_nothing_is_an_empty_list(tmp_path: Path) -> None:
-    write(records_module.JSONList(tmp_path / "found.json"), [])
-    assert (tmp_path / "found.json").read_text() == "[]\n"
+def test_json_without_records_is_an_empty_list(tmp_path: Path) -> None:
+    write(tmp_path / "faces.json", [])
+    assert (tmp_path / "faces.json").read_text() == "[]\n"
 
 
 def test_csv_has_a_row_for_each_face_and_one_for_an_image_without(tmp_path: Path) -> None:
-    write(records_module.CSVTable(tmp_path / "found.csv"), RECORDS)
-    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+    write(tmp_path / "faces.csv", RECORDS)
+    with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a b.png", "a b.png", "nobody.png", "Käse.png"]
     assert [row["face"] for row in rows] == ["0", "1", "", ""]
@@ -64,86 +65,72 @@ def test_csv_has_a_row_for_each_face_and_one_for_an_image_without(tmp_path: Path
     assert rows[3]["error"] == "Käse.png: no such image"
 
 
-@pytest.fixture(params=[records_module.JSONList, records_module.CSVTable])
-def old(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> tuple[type[records_module.RecordFile], Path]:
-    """A kind of file, and a path where an older one stands."""
-    path = tmp_path / "found"
+@pytest.fixture(params=["faces.json", "faces.csv"])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An older file of each kind."""
+    path = tmp_path / request.param
     path.write_text("old")
-    return request.param, path
+    return path
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(
-    old: tuple[type[records_module.RecordFile], Path],
-) -> None:
-    kind, path = old
-    with kind(path) as file:
-        file.write(RECORDS[0])
-        assert path.read_text() == "old"
-    assert "a b.png" in path.read_text()
-    assert list(path.parent.iterdir()) == [path]
+def test_the_old_file_stays_until_the_new_one_is_complete(old: Path) -> None:
+    with record_file(old) as write_record:
+        write_record(RECORDS[0])
+        assert old.read_text() == "old"
+    assert "a b.png" in old.read_text()
+    assert list(old.parent.iterdir()) == [old]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, FacemaskError])
-def test_what_a_broken_off_run_has_found_is_kept(
-    old: tuple[type[records_module.RecordFile], Path], error: type[BaseException]
-) -> None:
-    kind, path = old
-
-    def broken_off_run() -> None:
-        with kind(path) as file:
-            file.write(RECORDS[0])
+def test_the_records_of_an_interrupted_run_are_kept(old: Path, error: type[BaseException]) -> None:
+    def interrupted_run() -> None:
+        with record_file(old) as write_record:
+            write_record(RECORDS[0])
             raise error
 
     with pytest.raises(error):
-        broken_off_run()
-    broken_off = path.read_bytes()
-    write(kind(path), RECORDS[:1])
-    assert path.read_bytes() == broken_off
-    assert list(path.parent.iterdir()) == [path]
+        interrupted_run()
+    interrupted = old.read_bytes()
+    write(old, RECORDS[:1])
+    assert old.read_bytes() == interrupted
+    assert list(old.parent.iterdir()) == [old]
 
 
-def test_a_run_that_fails_before_its_first_record_replaces_nothing(
-    old: tuple[type[records_module.RecordFile], Path],
-) -> None:
-    kind, path = old
-    with pytest.raises(FacemaskError), kind(path):
+def test_a_run_that_fails_before_its_first_record_replaces_nothing(old: Path) -> None:
+    with pytest.raises(FacemaskError, match="no network"), record_file(old):
         raise FacemaskError("no network")
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
 
 
 @pytest.mark.parametrize("count", [1, 2000])
-def test_a_disk_that_fills_up_is_one_line_and_replaces_nothing(
-    old: tuple[type[records_module.RecordFile], Path], monkeypatch: pytest.MonkeyPatch, count: int
+def test_a_full_disk_is_one_line_and_replaces_nothing(
+    old: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """One record fits into the buffer, and fails when the file is closed; 2,000 fail before."""
-    kind, path = old
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    part = path.with_name("part")
-    part.symlink_to("/dev/full")
-    monkeypatch.setattr(records_module, "beside", lambda _: part)
-    monkeypatch.setattr(files, "beside", lambda _: part)
-    with pytest.raises(FacemaskError, match=r"found: can't be written: .*space"):
-        write(kind(path), RECORDS[:1] * count)
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
+    temporary = old.with_name("temporary")
+    temporary.symlink_to("/dev/full")
+    monkeypatch.setattr(files, "beside", lambda _: temporary)
+    with pytest.raises(FacemaskError, match=rf"{old.name}: can't be written: .*space"):
+        write(old, RECORDS[:1] * count)
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
 
 
-def test_records_do_not_gather_in_memory(tmp_path: Path) -> None:
-    with records_module.JSONList(tmp_path / "found.json") as file:
+def test_records_are_not_collected_in_memory(tmp_path: Path) -> None:
+    with record_file(tmp_path / "faces.json") as write_record:
         for _ in range(200):
-            file.write(RECORDS[0])
-        grown = sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert grown > 0.7 * (tmp_path / "found.json").stat().st_size
+            write_record(RECORDS[0])
+        size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert size > 0.7 * (tmp_path / "faces.json").stat().st_size
 
 
 def test_json_lines_are_whole_and_on_disk_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "found.jsonl"
+    path = tmp_path / "faces.jsonl"
     with records_module.JSONLines(path) as lines:
-        lines.write(records_module.frame_record(0, 0.0, IMAGE, FOUND))
+        lines.write(records_module.frame_record(0, 0.0, IMAGE, DETECTIONS))
         lines.write(records_module.frame_record(1, 0.0400001, IMAGE, []))
         written = [json.loads(line) for line in path.read_text().splitlines()]
     assert written[0]["faces"][0] == FACE

@@ -49,7 +49,7 @@ def test_patterns_and_pleats_change_the_mask():
     assert len(set(variants)) == len(PATTERNS) + 3
 
 
-def test_a_mask_partly_outside_the_picture_is_cut_and_one_beyond_it_is_not_seen():
+def test_a_mask_partly_outside_the_picture_is_clipped_and_one_beyond_it_is_not_seen():
     image = np.full((200, 200, 3), 128, np.uint8)
     partly = draw_mask(image, points(left=-40))
     assert (partly[70:90, :20] != 128).any()

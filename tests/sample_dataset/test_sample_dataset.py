@@ -1,4 +1,4 @@
-"""The drawn data set: what is written, what is refused, and that the drawing does what it says."""
+"""The drawn data set: what is written, what is refused, and what the drawings show."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def contents(folder):
 # --- the set ---
 
 
-def test_writes_as_many_readable_images_as_asked(tmp_path):
+def test_writes_the_given_number_of_readable_images(tmp_path):
     paths = write_sample_dataset(tmp_path / "new" / "set", count=3, size=SIZE, seed=0)
     names = [path.relative_to(tmp_path / "new" / "set").as_posix() for path in paths]
     assert names == [
@@ -58,7 +58,7 @@ def test_all_images_of_a_set_differ_and_a_longer_set_begins_alike(tmp_path):
 
 @pytest.mark.parametrize(("index", "with_mask"), [(0, True), (1, False)])
 def test_seed_class_and_number_choose_the_person(tmp_path, index, with_mask):
-    """Were the class left out, one person's two portraits could end up on both sides of a split."""
+    """Without the class in the seed, one person could be in the training and in the test images."""
     paths = write_sample_dataset(tmp_path, count=2, size=SIZE, seed=4)
     written = read_image(paths[2 * index + 1]).astype(int)
     expected = draw_portrait(np.random.default_rng([4, index, 1]), with_mask, SIZE)
@@ -68,8 +68,8 @@ def test_seed_class_and_number_choose_the_person(tmp_path, index, with_mask):
 def test_marker_says_how_the_set_was_drawn(tmp_path):
     write_sample_dataset(tmp_path, count=1, size=SIZE, seed=5)
     assert is_sample_dataset(tmp_path)
-    facts = json.loads((tmp_path / MARKER).read_text(encoding="utf-8"))
-    assert facts == {"command": "facemask.sample_dataset", "seed": 5, "count": 1, "size": SIZE}
+    settings = json.loads((tmp_path / MARKER).read_text(encoding="utf-8"))
+    assert settings == {"command": "facemask.sample_dataset", "seed": 5, "count": 1, "size": SIZE}
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", "{}", '{"command": "another"}', b"\xff\xfe"])
@@ -153,8 +153,8 @@ def test_run_as_a_module_a_refusal_is_one_line_and_status_1(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_to_ask_about_a_folder_loads_no_drawing_library():
-    program = "import sys, facemask.sample_dataset; sys.exit('cv2' in sys.modules)"
+def test_recognising_a_drawn_set_loads_no_drawing_library():
+    program = "import sys, facemask.sample_dataset.writer; sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT, timeout=60).returncode == 0
 
 
@@ -162,7 +162,7 @@ def test_to_ask_about_a_folder_loads_no_drawing_library():
 
 
 @pytest.mark.parametrize("size", [32, 160, 200])
-def test_a_portrait_has_the_asked_size(size):
+def test_a_portrait_has_the_given_size(size):
     portrait = draw_portrait(np.random.default_rng(0), True, size)
     assert portrait.shape == (size, size, 3)
     assert portrait.dtype == np.uint8
@@ -170,13 +170,13 @@ def test_a_portrait_has_the_asked_size(size):
 
 
 def test_the_classes_differ_about_the_mouth_and_not_in_the_background():
-    """Averaged over portraits, only the middle of the picture may tell the classes apart."""
+    """On average over portraits, only the middle of the picture differs between the classes."""
     means = [
         np.mean([draw_portrait(np.random.default_rng([c, i]), bool(c), 64) for i in range(60)], 0)
         for c in (0, 1)
     ]
     difference = np.abs(means[1] - means[0])
-    # A mask is most often blue, and skin never: the blue channel rises below the eyes.
+    # Masks are often blue and skin never is, so the blue channel rises below the eyes.
     mouth = means[1][36:46, 24:40, 0].mean() - means[0][36:46, 24:40, 0].mean()
     assert mouth > 30
     assert difference[:12].mean() < mouth / 2

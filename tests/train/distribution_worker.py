@@ -84,8 +84,7 @@ def train(
 
 def main() -> int:
     folder, output, index, *addresses = sys.argv[1:]
-    place = (addresses, int(index)) if len(addresses) > 1 else ()
-    with initialize(*place) as processes:
+    with initialize(addresses, int(index)) as processes:
         images = load_labelled_images([folder])
         processes.check_same("images", images.digest)
         model = small_model(seed=1 + processes.index)
@@ -94,14 +93,15 @@ def main() -> int:
         resumed = checkpoint.resume(processes.broadcast)
         stop = None if resumed or len(addresses) == 1 else (2, signal.SIGKILL)
         history = train(model, images, processes, checkpoint, stop)
-        weights = {f"weights{number}": values for number, values in enumerate(model.get_weights())}
-        np.savez(Path(output) / f"trained{processes.index}.npz", **history, **weights)
+        arrays: dict[str, Any] = dict(history)
+        arrays |= {f"weights{number}": array for number, array in enumerate(model.get_weights())}
+        np.savez(Path(output) / f"trained{processes.index}.npz", **arrays)
         if len(addresses) > 1:
             try:
                 train(small_model(seed=1), images, processes, stop=(1, signal.SIGINT))
             except fit.Interrupted as interrupted:
-                output = Path(output) / f"interrupted{processes.index}.npz"
-                np.savez(output, **interrupted.history)
+                arrays = dict(interrupted.history)
+                np.savez(Path(output) / f"interrupted{processes.index}.npz", **arrays)
         processes.leave()
     return 0
 

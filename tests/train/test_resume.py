@@ -23,23 +23,10 @@ from facemask.files import PROJECT
 from facemask.train import fit, stages
 from facemask.train.checkpoint import Checkpoint, State
 
-from ..conftest import obey_ctrl_c, refusal
+from ..conftest import refusal
 from .small_training import FINE, HEAD, DrawnTraining, small_command
 
 SMALL_TRAIN = PROJECT / "tests" / "train" / "small_train.py"
-
-
-def started(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
-    """The script in its own process, on a small backbone, once it has written a checkpoint."""
-    process = subprocess.Popen(
-        [sys.executable, str(SMALL_TRAIN), *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)}, preexec_fn=obey_ctrl_c,
-    )  # fmt: skip
-    while not (folder / "mask_detector.checkpoint.npz").exists() and process.poll() is None:
-        time.sleep(0.01)
-    assert process.poll() is None, process.communicate()
-    return process
 
 
 def test_a_killed_run_resumes_and_ends_like_one_that_was_not_killed(
@@ -49,7 +36,14 @@ def test_a_killed_run_resumes_and_ends_like_one_that_was_not_killed(
     monkeypatch: pytest.MonkeyPatch,
     small_recipe: None,
 ) -> None:
-    process = started(tmp_path, small_command(drawn))
+    process = subprocess.Popen(
+        [sys.executable, str(SMALL_TRAIN), *small_command(drawn)],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    while not (tmp_path / "mask_detector.checkpoint.npz").exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
     visible = [path.name for path in tmp_path.iterdir() if path.name[0] != "."]
@@ -111,14 +105,32 @@ def test_a_full_disk_leaves_the_last_good_state(
     assert model.exists()
 
 
-def test_ctrl_c_saves_the_best_model(drawn: Path, tmp_path: Path) -> None:
-    process = started(tmp_path, small_command(drawn, "--epochs", "9999", "--no-early-stopping"))
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate()
-    assert process.returncode == 130
-    assert "[WARN] interrupted: the best weights so far are kept, of epoch " in errors
-    assert "Traceback" not in errors
+def test_ctrl_c_saves_the_best_model(
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_recipe: None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def save_and_interrupt(self: Checkpoint, stage: str, state: State) -> None:
+        save(self, stage, state)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    save = Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", save_and_interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert train_mask_detector.main(small_command(drawn, "--report", "r.json")) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    output, errors = capfd.readouterr()
+    assert "[WARN] interrupted: the best weights so far are kept, of epoch 1\n" in errors
+    assert "fine-tuning" not in output
     assert "--resume goes on from mask_detector.checkpoint.npz" in output
+    report = json.loads(Path("r.json").read_text())
+    assert (report["interrupted"], report["epochs"], report["best_epoch"]) == (True, 1, 1)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
         "mask_detector.checkpoint.npz",
@@ -126,6 +138,7 @@ def test_ctrl_c_saves_the_best_model(drawn: Path, tmp_path: Path) -> None:
         "mask_detector.split.json",
         "mask_detector.tflite",
         "plot.png",
+        "r.json",
     ]
     assert metadata.read(tmp_path / "mask_detector.keras") is not None
 
@@ -136,7 +149,7 @@ def test_in_several_processes_only_the_first_one_writes(drawn: Path, tmp_path: P
     addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
     for server in servers:
         server.close()
-    options = ["--no-crop-faces", "--split", "random", "--epochs", "1", "--fine-tune-epochs", "1"]
+    options = ["--no-crop-faces", "--split", "random", "--epochs", "1", "--fine-tune-epochs", "0"]
     command = [*small_command(drawn, *options), "--report", "r.json", "--cluster", *addresses]
     processes = []
     for index in range(2):
@@ -151,10 +164,10 @@ def test_in_several_processes_only_the_first_one_writes(drawn: Path, tmp_path: P
             },
         )  # fmt: skip
         processes.append(process)
-    outputs = [process.communicate(timeout=200) for process in processes]
+    outputs = [process.communicate(timeout=280) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert not list((tmp_path / "1").iterdir())
-    assert json.loads((tmp_path / "0" / "r.json").read_text())["epochs"] == 2
+    assert json.loads((tmp_path / "0" / "r.json").read_text())["epochs"] == 1
     assert (tmp_path / "0" / "mask_detector.tflite").exists()
     assert "computing features" not in outputs[0][0]  # they share batches of images
 

@@ -257,13 +257,16 @@ def test_the_classic_recipe(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # With this rate nothing is learnt: early stopping would end the training.
-    command = ["-d", str(drawn), "--classic", "--epochs", "7", "--learning-rate", "1e-30"]
+    command = [
+        "-d", str(drawn), "--classic", "--epochs", "7", "--learning-rate", "1e-30",
+        "--input-size", "96",
+    ]  # fmt: skip
     assert train_mask_detector.main(command) == 0
     output = capsys.readouterr().out
     assert len(val_losses(output)) == 7
     assert "calibrating" not in output
     model = metadata_of(Path("mask_detector.keras"))
-    assert model.input_size == (224, 224)
+    assert train_mask_detector.parse_arguments(["-d", "x", "--classic"]).input_size == 224
     assert (model.margin, model.training["temperature"]) == (0.0, 1.0)
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import select
 import stat
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,9 +19,9 @@ from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import read_image
-from facemask.video import alert_command, alerts, snapshots
-from facemask.video.alert_command import split_command
+from facemask.video import alerts
 from facemask.video.alerts import Alerts
+from facemask.video.options import command as split_command
 
 FRAME = np.full((120, 160, 3), 90, np.uint8)
 NOW = datetime(2026, 11, 24, 18, 5, 9, tzinfo=timezone(timedelta(hours=1)))
@@ -28,7 +30,7 @@ NOW = datetime(2026, 11, 24, 18, 5, 9, tzinfo=timezone(timedelta(hours=1)))
 @pytest.fixture(autouse=True)
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs are waited for however slow the machine, and the time stands still."""
-    monkeypatch.setattr(alert_command, "CLOSING_WAIT_S", 60.0)
+    monkeypatch.setattr(alerts, "CLOSING_WAIT_S", 60.0)
     monkeypatch.setattr(alerts, "_now", lambda: NOW)
 
 
@@ -41,8 +43,8 @@ def python(code: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
 
 
-def alerted(watch: Alerts, frames: list[tuple[float, list[MaskDetection]]]) -> list[list[int]]:
-    """The tracks that each frame gives an alert for."""
+def alerted(watch: Alerts, frames: list[tuple[float, list[MaskDetection]]]) -> list[int | None]:
+    """The track that each frame gives an alert for."""
     return [watch.update(detections, FRAME, time_s) for time_s, detections in frames]
 
 
@@ -80,23 +82,24 @@ def test_an_alert_is_given_after_two_seconds_without_a_mask(
 ) -> None:
     frames = [(float(s), [face(1, label)] if label else []) for s, label in enumerate(labels)]
     given = alerted(make_alerts(2.0, 60.0), frames)
-    assert [second for second, tracks in enumerate(given) if tracks] == expected
+    assert [second for second, track in enumerate(given) if track] == expected
 
 
 def test_each_track_has_its_own_time() -> None:
     frames = [(0.0, [face(1)]), (1.0, [face(2)]), (2.0, [face(2)]), (3.0, [face(2)])]
-    assert alerted(make_alerts(2.0, 60.0), frames) == [[], [], [], [2]]
+    assert alerted(make_alerts(2.0, 60.0), frames) == [None, None, None, 2]
 
 
 def test_a_face_that_stays_gets_another_alert_after_the_cool_down() -> None:
     frames = [(float(second), [face()]) for second in range(8)]
-    assert alerted(make_alerts(1.0, 3.0), frames) == [[], [1], [], [], [1], [], [], [1]]
+    assert alerted(make_alerts(1.0, 3.0), frames) == [None, 1, None, None, 1, None, None, 1]
 
 
 def test_all_faces_share_the_cool_down_and_take_turns() -> None:
     crowd = [face(number) for number in (1, 2, 3)]
     frames = [(float(second), crowd) for second in range(9)]
-    assert alerted(make_alerts(0.0, 2.0), frames) == [[1], [], [2], [], [3], [], [1], [], [2]]
+    given = alerted(make_alerts(0.0, 2.0), frames)
+    assert given == [1, None, 2, None, 3, None, 1, None, 2]
 
 
 def test_after_the_cool_down_the_face_that_waited_longest_is_first() -> None:
@@ -107,21 +110,17 @@ def test_after_the_cool_down_the_face_that_waited_longest_is_first() -> None:
         (3.0, [face(7), face(9), face(5)]),
         (4.0, [face(7)]),
     ]
-    assert alerted(make_alerts(0.0, 3.0), frames) == [[5], [], [], [9], []]
-
-
-def test_without_a_cool_down_each_face_gets_an_alert() -> None:
-    assert alerted(make_alerts(), [(0.0, [face(1), face(2)])]) == [[1, 2]]
+    assert alerted(make_alerts(0.0, 3.0), frames) == [5, None, None, 9, None]
 
 
 def test_faces_without_a_track_are_ignored() -> None:
-    assert alerted(make_alerts(), [(0.0, [face(None)]), (1.0, [face(None), face(4)])]) == [[], [4]]
+    assert alerted(make_alerts(), [(0.0, [face(None)]), (1.0, [face(None), face(4)])]) == [None, 4]
 
 
 def test_a_track_is_forgotten_a_minute_after_it_was_seen() -> None:
     watch = make_alerts(5.0, 0.0)
-    assert alerted(watch, [(0.0, [face()]), (59.0, [face()])]) == [[], [1]]
-    assert alerted(watch, [(120.0, []), (121.0, [face()])]) == [[], []]
+    assert alerted(watch, [(0.0, [face()]), (59.0, [face()])]) == [None, 1]
+    assert alerted(watch, [(120.0, []), (121.0, [face()])]) == [None, None]
 
 
 def test_the_memory_of_tracks_does_not_grow() -> None:
@@ -157,14 +156,14 @@ def test_a_command_is_split_as_a_shell_splits_it(text: str, expected: list[str])
     ],
 )
 def test_a_command_that_cannot_be_run_is_refused(text: str, message: str) -> None:
-    with pytest.raises(FacemaskError, match=message):
+    with pytest.raises(ArgumentTypeError, match=message):
         split_command(text)
 
 
 def test_a_file_that_is_not_executable_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "notify.sh"
     script.write_text("#!/bin/sh\n")
-    with pytest.raises(FacemaskError, match=r"notify\.sh"):
+    with pytest.raises(ArgumentTypeError, match=r"notify\.sh"):
         split_command(str(script))
     script.chmod(0o700)
     assert split_command(str(script)) == [str(script)]
@@ -204,7 +203,7 @@ def test_the_program_is_told_what_was_seen(
     report, log = tmp_path / "report.json", []
     command = python(REPORT, report, "$HOME", "a b; exit 3", "*")
     with make_alerts(command=command, log=log) as watch:
-        assert watch.update([face(7, INCORRECT)], FRAME, 12.3456) == [7]
+        assert watch.update([face(7, INCORRECT)], FRAME, 12.3456) == 7
     seen = json.loads(report.read_text())
     pid = seen.pop("pid")
     assert seen == {
@@ -238,7 +237,7 @@ def test_the_time_has_its_offset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_program_that_fails_is_logged(code: str, line: str) -> None:
     log: list[str] = []
     with make_alerts(command=python(code), log=log) as watch:
-        watch.update([face(1), face(2)], FRAME, 0.0)
+        alerted(watch, [(0.0, [face()]), (1.0, [face()])])
     assert log == [f"alert: {sys.executable} {line}"] * 2
 
 
@@ -256,7 +255,7 @@ def test_a_program_that_cannot_be_started_is_logged(tmp_path: Path) -> None:
     log: list[str] = []
     missing = tmp_path / "notify"
     with make_alerts(command=[str(missing)], log=log) as watch:
-        assert alerted(watch, [(0.0, [face()]), (1.0, [face()])]) == [[1], [1]]
+        assert alerted(watch, [(0.0, [face()]), (1.0, [face()])]) == [1, 1]
     assert log == [f"alert: {missing} can't be started: No such file or directory"] * 2
 
 
@@ -321,14 +320,16 @@ def test_a_program_that_hangs_is_ended_with_its_child(
 def test_what_still_runs_at_the_end_is_ended_with_its_child(
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alert_command, "CLOSING_WAIT_S", 0.05)
+    monkeypatch.setattr(alerts, "CLOSING_WAIT_S", 0.05)
     log: list[str] = []
     watch = make_alerts(0.0, 1e9, hanging.command, None, log)
     watch.update([face()], FRAME, 0.0)
     hanging.await_start()
-    watch.close()
+    with watch:
+        pass
     assert hanging.has_ended()
-    watch.close()  # does nothing more
+    with watch:
+        pass  # the end does nothing more
     assert log == [f"alert: {sys.executable} was ended: the video is over"]
 
 
@@ -345,13 +346,13 @@ def test_an_impatient_ctrl_c_at_the_end_leaves_nothing_running(
     watch.update([face()], FRAME, 0.0)
     hanging.await_start()
     monkeypatch.setattr(time, "sleep", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        watch.close()
+    with pytest.raises(KeyboardInterrupt), watch:
+        pass
     assert hanging.has_ended()
 
 
 def test_only_so_many_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_command, "MAX_RUNNING", 2)
+    monkeypatch.setattr(alerts, "MAX_RUNNING", 2)
     log: list[str] = []
     gate = tmp_path / "gate"
     code = (
@@ -363,7 +364,7 @@ def test_only_so_many_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ran.mkdir()
     with make_alerts(0.0, 0.0, python(code, ran, gate), None, log) as watch:
         crowd = [face(number) for number in range(5)]
-        assert watch.update(crowd, FRAME, 0.0) == [0, 1, 2, 3, 4]
+        assert alerted(watch, [(0.0, crowd)] * 5) == [0, 1, 2, 3, 4]
         gate.touch()
     assert sorted(path.name for path in ran.iterdir()) == ["0", "1"]
     assert log == [f"alert: {sys.executable} was not started: 2 are still running"] * 3
@@ -374,7 +375,7 @@ def test_only_so_many_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_no_picture_is_kept_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert alerted(make_alerts(), [(0.0, [face()])]) == [[1]]
+    assert alerted(make_alerts(), [(0.0, [face()])]) == [1]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -386,10 +387,10 @@ def test_a_picture_of_the_face_and_its_surroundings_is_kept_for_its_owner_only(
     frame[30:70, 40:80] = 250
     watch = make_alerts(0.0, 60.0, snapshots=folder)
     assert list(folder.iterdir()) == []
-    assert watch.update([face(3)], frame, 0.0) == [3]
-    assert watch.update([face(3)], frame, 1.0) == []  # no alert, no picture
+    assert watch.update([face(3)], frame, 0.0) == 3
+    assert watch.update([face(3)], frame, 1.0) is None  # no alert, no picture
     (picture,) = folder.iterdir()
-    assert picture.name == "2026-11-24T18-05-09_track-3.jpg"
+    assert re.fullmatch(r"2026-11-24T18-05-09_track-3_\w+\.jpg", picture.name)
     assert stat.S_IMODE(picture.stat().st_mode) == 0o600
     crop = read_image(picture)
     assert crop.shape == (64, 64, 3)  # 40 pixels and 30 % of them on each side
@@ -398,15 +399,8 @@ def test_a_picture_of_the_face_and_its_surroundings_is_kept_for_its_owner_only(
 
 
 def test_a_picture_never_overwrites_another(tmp_path: Path) -> None:
-    first = tmp_path / "2026-11-24T18-05-09_track-1.jpg"
-    first.write_text("of another run")
-    alerted(make_alerts(snapshots=tmp_path), [(0.0, [face()]), (0.1, [face()])])
-    assert first.read_text() == "of another run"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "2026-11-24T18-05-09_track-1-2.jpg",
-        "2026-11-24T18-05-09_track-1-3.jpg",
-        "2026-11-24T18-05-09_track-1.jpg",
-    ]
+    assert alerted(make_alerts(snapshots=tmp_path), [(0.0, [face()])] * 3) == [1, 1, 1]
+    assert len(list(tmp_path.glob("2026-11-24T18-05-09_track-1_*.jpg"))) == 3
 
 
 def test_the_program_is_told_where_the_picture_is(
@@ -424,17 +418,21 @@ def test_the_program_is_told_where_the_picture_is(
 def test_a_full_disk_stops_neither_the_video_nor_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_on_full_disk(path: str, flags: int) -> int:
-        os.close(os.open(path, flags))
-        return os.open("/dev/full", os.O_WRONLY)
+    open_file = os.open
 
-    monkeypatch.setattr(snapshots, "_open_privately", open_on_full_disk)
-    folder, report, log = tmp_path / "kept", tmp_path / "report", []
-    with make_alerts(0.0, 0.0, python(REPORT, report), folder, log) as watch:
-        assert watch.update([face()], FRAME, 0.0) == [1]
-    assert log == [
-        f"alert: no snapshot was saved: {folder}: can't be written to: No space left on device"
-    ]
+    def open_on_full_disk(path: str, flags: int, mode: int = 0o777) -> int:
+        if not path.endswith(".jpg"):
+            return open_file(path, flags, mode)
+        os.close(open_file(path, flags, mode))
+        return open_file("/dev/full", os.O_WRONLY)
+
+    log: list[str] = []
+    folder, report = tmp_path / "kept", tmp_path / "report"
+    watch = make_alerts(0.0, 0.0, python(REPORT, report), folder, log)
+    monkeypatch.setattr(os, "open", open_on_full_disk)
+    with watch:
+        assert watch.update([face()], FRAME, 0.0) == 1
+    assert log == [f"alert: no snapshot was saved: {folder}: No space left on device"]
     assert list(folder.iterdir()) == []
     assert "FACEMASK_SNAPSHOT" not in json.loads(report.read_text())
 
@@ -443,10 +441,8 @@ def test_a_folder_that_was_deleted_is_logged(tmp_path: Path) -> None:
     folder, log = tmp_path / "kept", []
     watch = make_alerts(snapshots=folder, log=log)
     folder.rmdir()
-    assert alerted(watch, [(0.0, [face()])]) == [[1]]
-    assert log == [
-        f"alert: no snapshot was saved: {folder}: can't be written to: No such file or directory"
-    ]
+    assert alerted(watch, [(0.0, [face()])]) == [1]
+    assert log == [f"alert: no snapshot was saved: {folder}: No such file or directory"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_video_starts(

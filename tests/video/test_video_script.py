@@ -169,7 +169,7 @@ def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
     assert detect_mask_video.main(arguments) == 0
     assert Path("label").read_text() == "without_mask"
     (picture,) = Path("kept").iterdir()
-    assert picture.name.endswith("_track-1.jpg")
+    assert "_track-1_" in picture.name
 
 
 def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

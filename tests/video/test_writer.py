@@ -18,7 +18,7 @@ import pytest
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.video import writer as writer_module
-from facemask.video.writer import CODECS, MAX_NUMERATOR, Encoding, VideoWriter, frame_rate
+from facemask.video.writer import CODECS, ENCODER_OPTIONS, MAX_NUMERATOR, VideoWriter, frame_rate
 
 # One of each container.
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
@@ -179,7 +179,7 @@ def test_colours_are_kept_and_the_file_names_their_conversion(tmp_path: Path, su
         writer.write(orange, 0.0)
     (image,) = read_video(tmp_path / f"a{suffix}")
     assert image.mean(axis=(0, 1)) == pytest.approx([30, 120, 220], abs=6)
-    if CODECS[suffix].encoder == "libx264":  # the other codecs know only one conversion
+    if CODECS[suffix][0] == "libx264":  # the other codecs know only one conversion
         with av.open(str(tmp_path / f"a{suffix}")) as video:
             context = video.streams.video[0].codec_context
             stored = (context.colorspace, context.color_range)
@@ -302,7 +302,8 @@ def test_the_smallest_size_is_written(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_missing_encoder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CODECS, ".mp4", writer_module.Codec("missing", "mp4", {}))
+    monkeypatch.setitem(CODECS, ".mp4", ("missing", "mp4"))
+    monkeypatch.setitem(ENCODER_OPTIONS, "missing", {})
     with (
         pytest.raises(FacemaskError, match=r"a\.mp4: can't write video of 64x48 pixels in missing"),
         VideoWriter(tmp_path / "a.mp4", 20.0) as writer,
@@ -338,13 +339,14 @@ def test_writing_after_close_is_an_error(tmp_path: Path) -> None:
 @pytest.fixture
 def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no space left for the end of a file."""
-    end = Encoding.end
+    encode = VideoWriter._encode
 
-    def no_space(encoding: Encoding) -> None:
-        end(encoding)
-        raise av.error.OSError(ENOSPC, "No space left on device")
+    def no_space(writer: VideoWriter, picture: av.VideoFrame | None) -> None:
+        encode(writer, picture)
+        if picture is None:
+            raise av.error.OSError(ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Encoding, "end", no_space)
+    monkeypatch.setattr(VideoWriter, "_encode", no_space)
 
 
 @pytest.mark.usefixtures("full_at_the_end")
@@ -376,7 +378,7 @@ def test_a_frame_that_can_not_be_written_closes_the_file(
     writer = VideoWriter(tmp_path / "a.mkv", 20.0)
     for number in range(40):
         writer.write(frame(100), number / 20)
-    monkeypatch.setattr(Encoding, "_encode", no_space)
+    monkeypatch.setattr(VideoWriter, "_encode", no_space)
     with pytest.raises(FacemaskError, match=r"a\.mkv: can't be written: No space left on device$"):
         writer.write(frame(100), 2.0)
     assert os.listdir(tmp_path) == ["a.mkv"]
@@ -390,7 +392,7 @@ def test_a_file_without_a_frame_in_it_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.mp4").write_text("old")
-    monkeypatch.setattr(Encoding, "add", lambda *_: None)
+    monkeypatch.setattr(VideoWriter, "_encode", lambda *_: None)
     with pytest.raises(FacemaskError, match=r"a\.mp4: the video could not be written to its end"):
         write_video(tmp_path / "a.mp4", 3)
     assert (tmp_path / "a.mp4").read_text() == "old"

@@ -1,0 +1,107 @@
+"""The images of a folder that models are measured on: readable, and in no model's training set."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facemask.data.dataset import Progress, find_class_folders
+from facemask.data.splits import read_split, split_path
+from facemask.errors import FacemaskError
+from facemask.evaluate.metrics import Ratio
+from facemask.files import file_digest
+from facemask.images import list_files, read_image
+
+TrainedOn = Mapping[str, Collection[str]]  # by model, sha256 digests of images
+
+
+def read_unseen(
+    folder: Path,
+    paths: Sequence[Path],
+    record: dict[str, Any],
+    trained_on: TrainedOn,
+    progress: Progress,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Paths and images, (H, W, 3) uint8, BGR, without the images that a model was trained on.
+
+    record: of the set, see runner; gets how many images there are, and were left out. Its problems
+    get a line for each image that can't be read, and at the end the set's name in place of its
+    path, which may tell of the machine.
+    Raises FacemaskError where models were trained on all images, or none can be read.
+    """
+    unseen: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for path in paths:
+        digest = _digest(path) if trained_on else ""
+        seen_by = [model for model, digests in trained_on.items() if digest in digests]
+        left_out.update(seen_by)
+        if not seen_by:
+            unseen.append(path)
+    if not unseen:
+        raise FacemaskError(
+            f"{folder}: all {len(paths)} images are ones that {' or '.join(left_out)} was"
+            " trained on; expected others (--include-seen keeps them)"
+        )
+    images, problems = 0, record["problems"]
+    for path in progress(unseen, total=len(unseen)):
+        try:
+            image = read_image(path)
+        except FacemaskError as error:
+            problems.append(str(error))
+            continue
+        images += 1
+        yield path, image
+    if not images:
+        raise FacemaskError(
+            f"{folder}: expected images, found none that can be read: {problems[0]}"
+        )
+    record["images"] = images
+    record["left_out"] = dict(left_out)
+    record["left_out_of"] = Ratio(len(paths) - len(unseen), len(paths))
+    inside = f"{folder}{os.sep}"
+    record["problems"] = [line.replace(inside, f"{record['name']}/") for line in problems]
+
+
+def read_trained_on(names: Sequence[str], models: Sequence[Path]) -> dict[str, frozenset[str]]:
+    """By name, the digests of the images that a model was trained on; of models with a split file.
+
+    Validation images count too: the best epoch was chosen by them.
+    Raises FacemaskError for a file that is no split.
+    """
+    return {
+        name: frozenset(digest for digest, part in read_split(file).items() if part != "test")
+        for name, file in zip(names, map(split_path, models), strict=True)
+        if file.is_file()
+    }
+
+
+def labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str], list[str]]:
+    """The files of class folders with their classes, and a line for each folder left aside.
+
+    Raises FacemaskError for a missing folder, and for one without files of a known class.
+    """
+    labels: dict[Path, str] = {}
+    problems = []
+    folders = find_class_folders(folder)
+    for sub in folders:
+        files = list_files(sub)
+        if sub.name in known:
+            labels |= dict.fromkeys(files, sub.name)
+        else:
+            problems.append(f"{sub}: {len(files)} file(s) of a class that not all models know")
+    if not labels:
+        names = ", ".join(sub.name for sub in folders) or "no folder"
+        raise FacemaskError(
+            f"{folder}: expected images in folders named {' or '.join(known)}, found {names}"
+        )
+    return labels, problems
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError:  # reading the image reports the error
+        return ""
