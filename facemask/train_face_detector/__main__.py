@@ -109,7 +109,7 @@ def train(args: argparse.Namespace, images: "Images") -> int:
     calibration = calibrate(trainer.network, images["validation"])
     info("saving face detector...")
     export(args.output, trainer.network, *calibration)
-    table = card.test_table(args.output, images["test"])
+    table = card.figures_table(args.output, images["test"])
     made_by = options.command_line(args), options.settings(args), model.versions()
     with replacing(args.output.with_suffix(".md")) as part:
         text = card.card_text(args.output.name, *made_by, images, table, calibration)
