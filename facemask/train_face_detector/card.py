@@ -120,5 +120,5 @@ def plot_history(path: Path, history: History) -> None:
     right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
