@@ -109,11 +109,11 @@ def train(args: argparse.Namespace, images: "Images") -> int:
     calibration = calibrate(trainer.network, images["validation"])
     info("saving face detector...")
     export(args.output, trainer.network, *calibration)
-    table = card.test_table(args.output, images["test"])
+    table = card.figures_table(args.output, images["test"])
     made_by = options.command_line(args), options.settings(args), model.versions()
-    with replacing(args.output.with_suffix(".md")) as part:
+    with replacing(args.output.with_suffix(".md")) as temporary:
         text = card.card_text(args.output.name, *made_by, images, table, calibration)
-        part.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     card.plot_history(args.output.with_suffix(".png"), trainer.history)
     print(table)
     info(f"wrote {args.output}, and its card (.md) and its plot (.png) beside it")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from facemask.detect.builtin import BuiltinFaceDetector
 from facemask.evaluate.detection import (
@@ -13,10 +14,10 @@ from facemask.evaluate.detection import (
     WIDE_FACE_PX,
     ImageBoxes,
     average_precision,
-    match_boxes,
+    detection_metrics,
 )
-from facemask.evaluate.metrics import Ratio
 from facemask.files import replacing
+from facemask.geometry import as_array
 from facemask.train.checkpoint import History
 from facemask.train_face_detector.loading import Images
 from facemask.train_face_detector.samples import AnnotatedImage
@@ -25,7 +26,7 @@ from facemask.train_face_detector.validation import F1_TOLERANCE, detect_images
 CONFIDENCE = 0.5  # the default of the scripts
 
 
-def test_table(path: Path, images: Sequence[AnnotatedImage]) -> str:
+def figures_table(path: Path, images: Sequence[AnnotatedImage]) -> str:
     """A Markdown table of what a detector finds in the test images.
 
     path: the written `.tflite`.
@@ -33,37 +34,29 @@ def test_table(path: Path, images: Sequence[AnnotatedImage]) -> str:
     detector = BuiltinFaceDetector.load(path)
 
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        faces = detector.detect(image, AP_CONFIDENCE)
-        boxes = np.array([(face.x1, face.y1, face.x2, face.y2) for face in faces], np.float32)
-        return boxes.reshape(-1, 4), np.array([face.confidence for face in faces])
+        boxes = detector.detect(image, AP_CONFIDENCE)
+        return as_array(boxes), np.array([box.confidence for box in boxes])
 
-    lines = [
-        f"| scenes | photographs | faces | found | of {WIDE_FACE_PX} pixels or more | precision"
-        " | mAP@.5 | mAP@[.5:.95] |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for source in sorted({image.source for image in images}):
         members = [image for image in images if image.source == source]
-        lines.append(_row(source, detect_images(detect, members)))
-    return "\n".join(lines)
+        rows.append(_row(source, detect_images(detect, members)))
+    return tabulate(rows, "keys", tablefmt="github", floatfmt=".3f", missingval="-")
 
 
-def _row(source: str, images: Sequence[ImageBoxes]) -> str:
-    detections, detected, wide, detected_wide = 0, 0, 0, 0
-    for image in images:
-        shown = image.scores > CONFIDENCE
-        matches = match_boxes(image.faces, image.boxes[shown], image.scores[shown])
-        widths = image.faces[:, 2] - image.faces[:, 0]
-        matched = [face for face in matches if face is not None]
-        detections, detected = detections + len(matches), detected + len(matched)
-        wide += int((widths >= WIDE_FACE_PX).sum())
-        detected_wide += int((widths[matched] >= WIDE_FACE_PX).sum())
-    faces = sum(len(image.faces) for image in images)
+def _row(source: str, images: Sequence[ImageBoxes]) -> dict[str, str | int | float | None]:
+    metrics = detection_metrics(images, CONFIDENCE, known=[])
     precision = average_precision(images)
-    ratios = Ratio(detected, faces), Ratio(detected_wide, wide), Ratio(detected, detections)
-    values = [*(ratio.fraction for ratio in ratios), precision.ap50, precision.ap]
-    cells = ["-" if value is None else f"{value:.3f}" for value in values]
-    return f"| {source} | {len(images)} | {faces} | {' | '.join(cells)} |"
+    return {
+        "scenes": source,
+        "photographs": len(images),
+        "faces": metrics["recall"].total,
+        "found": metrics["recall"].fraction,
+        f"of {WIDE_FACE_PX} pixels or more": metrics["large"].fraction,
+        "precision": metrics["precision"].fraction,
+        "mAP@.5": precision.ap50,
+        "mAP@[.5:.95]": precision.ap,
+    }
 
 
 def card_text(
@@ -78,9 +71,10 @@ def card_text(
     """The card in Markdown.
 
     name: of the detector's file; command, settings, versions: what it was made by; table: see
-    test_table; calibration: the scale and the offset of the logit.
+    figures_table; calibration: the scale and the offset of the logit.
     """
     scale, offset = calibration
+    calibrated_on = len(images["validation"])
     scenes = [image for image in images["train"] if not image.portrait]
     portraits = [image for image in images["train"] if image.portrait]
     return f"""# The built-in face detector: {name}
@@ -93,15 +87,14 @@ with the settings `{json.dumps(settings)}` and the versions `{json.dumps(version
 
 - Trained on {len(scenes)} scenes and video frames with {_faces(scenes)} faces: annotated ones in
   scenes, pseudo-labels of YuNet in frames. Faces that only YuNet finds in a scene are ignored.
-- Trained on {len(portraits)} portraits with {_faces(portraits)} faces: pseudo-labels of YuNet,
-  brought to the shape of the annotated boxes. Some have a mask drawn onto the face.
-- Calibrated on {len(images["validation"])} other scenes: the logit times {scale:.2f} plus
-  {offset:.2f}. On these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its
-  greatest.
+- Trained on {len(portraits)} portraits with {_faces(portraits)} faces: pseudo-labels of YuNet, in
+  the shape of the annotated boxes. Some have a mask drawn onto the face.
+- Calibrated on {calibrated_on} other scenes: the logit times {scale:.2f} plus {offset:.2f}. On
+  these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its greatest.
 
 The photographs of the following figures were used for neither. A box counts as found from an IoU
 of {IOU_THRESHOLD:g} on and above a confidence of {CONFIDENCE:g}. The average precision (mAP) is
-that of COCO, of all boxes above a confidence of {AP_CONFIDENCE:g}.
+COCO's, of all boxes above a confidence of {AP_CONFIDENCE:g}.
 
 {table}
 
@@ -127,5 +120,5 @@ def plot_history(path: Path, history: History) -> None:
     right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

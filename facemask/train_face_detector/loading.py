@@ -46,18 +46,18 @@ def load_images(
     scenes of which it knows none is split here. folder: an empty one for images made of others.
     Raises FacemaskError for input that can't be read, and without scenes to train or validate on.
     """
-    part_of = read_split(split)
-    by_part, unknown = _split_scenes(scenes, part_of, seed, progress)
-    if not by_part["train"] or not by_part["validation"]:
+    split_of = read_split(split)
+    by_split, unknown = _split_scenes(scenes, split_of, seed, progress)
+    if not by_split["train"] or not by_split["validation"]:
         raise FacemaskError(
             f"{split}: expected scenes for training and for validation, found"
-            f" {len(by_part['train'])} and {len(by_part['validation'])}"
+            f" {len(by_split['train'])} and {len(by_split['validation'])}"
         )
-    labeler.fit_offsets(scene for scene, _ in by_part["train"])
-    images = {part: [annotated(*scene) for scene in by_part[part]] for part in PARTS}
-    images["train"] = [labeler.scene(scene) for scene, _ in progress(by_part["train"])]
+    labeler.fit_offsets(scene for scene, _ in by_split["train"])
+    images = {name: [annotated(*scene) for scene in by_split[name]] for name in PARTS}
+    images["train"] = [labeler.scene(scene) for scene, _ in progress(by_split["train"])]
     files = [path for portrait_folder in portraits for path in list_files(portrait_folder)]
-    training = [path for path in files if part_of.get(file_digest(path)) == "train"]
+    training = [path for path in files if split_of.get(file_digest(path)) == "train"]
     labelled = [labeler.portrait(path) for path in progress(training)]
     unmasked = [path for path in training if path.parent.name == UNMASKED][::DRAW_MASK_EVERY]
     for number, path in enumerate(progress(unmasked)):
@@ -68,29 +68,29 @@ def load_images(
         frames = folder / f"video-{number}"
         frames.mkdir()
         images["train"] += labeler.frames(video, frames)
-    counts = ", ".join(f"{len(images[part])} for {part}" for part in PARTS)
+    counts = ", ".join(f"{len(images[name])} for {name}" for name in PARTS)
     log(f"images: {counts}; {unknown} scenes are not in the split")
     return images
 
 
 def _split_scenes(
-    folders: Sequence[Path], part_of: Mapping[str, str], seed: int, progress: Progress
+    folders: Sequence[Path], split_of: Mapping[str, str], seed: int, progress: Progress
 ) -> tuple[dict[str, list[tuple[Scene, str]]], int]:
     """The scenes of each part, with their folder's name; and how many the split does not know."""
-    by_part: dict[str, list[tuple[Scene, str]]] = {part: [] for part in PARTS}
+    by_split: dict[str, list[tuple[Scene, str]]] = {name: [] for name in PARTS}
     unknown = 0
     for folder in folders:
         scenes = load_scenes(folder, progress).scenes
         digests = [file_digest(scene.path) for scene in scenes]
-        parts = [part_of.get(digest, "") for digest in digests]
-        if not any(parts):
+        names = [split_of.get(digest, "") for digest in digests]
+        if not any(names):
             groups = near_duplicate_groups([scene.path for scene in scenes], digests)
-            parts = split_groups(groups, TEST_SIZE, VALIDATION_SIZE, seed)
-        unknown += parts.count("")
-        for scene, part in zip(scenes, parts, strict=True):
-            if part:
-                by_part[part].append((scene, folder.resolve().name))
-    return by_part, unknown
+            names = split_groups(groups, TEST_SIZE, VALIDATION_SIZE, seed)
+        unknown += names.count("")
+        for scene, name in zip(scenes, names, strict=True):
+            if name:
+                by_split[name].append((scene, folder.resolve().name))
+    return by_split, unknown
 
 
 def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:
@@ -99,8 +99,8 @@ def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:
     Boxes count in whole pixels: pseudo-labels differ in the last digits between machines.
     """
     summary = hashlib.sha256()
-    for part, members in images.items():
+    for name, members in images.items():
         for image in members:
             boxes = np.rint(image.faces).tolist(), np.rint(image.ignore_boxes).tolist()
-            summary.update(f"{part} {file_digest(image.path)} {boxes} {image.repeat}\n".encode())
+            summary.update(f"{name} {file_digest(image.path)} {boxes} {image.repeat}\n".encode())
     return summary.hexdigest()

@@ -172,11 +172,11 @@ def save_weights(path: Path, network: Any) -> None:
     path: a .weights.h5 file. Raises FacemaskError when it can't be written.
     """
     uncompiled = load_keras().Model(network.input, network.output)
-    with replacing(path) as part:
-        named = part.with_name(f"{part.name}.weights.h5")  # Keras requires this suffix
+    with replacing(path) as temporary:
+        named = temporary.with_name(f"{temporary.name}.weights.h5")  # Keras requires this suffix
         try:
             uncompiled.save_weights(named)
-            named.rename(part)
+            named.rename(temporary)
         finally:
             named.unlink(missing_ok=True)
 
@@ -201,5 +201,5 @@ def export(path: Path, network: Any, scale: float, offset: float) -> None:
     Raises FacemaskError when it can't be converted or written.
     """
     content = convert(path, detector_model(network, scale, offset), (1, None, None, 3))
-    with replacing(path) as part:
-        part.write_bytes(content)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

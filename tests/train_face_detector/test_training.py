@@ -50,7 +50,7 @@ def test_a_finished_run_leaves_detector_card_plot_and_weights(tiny: TinyRun) -> 
     image = read_image(tiny.image.path)
     assert BuiltinFaceDetector.load(tiny.output).detect(image, 0.99) == []
     card = tiny.output.with_suffix(".md").read_text()
-    assert "| street | 1 | 1 |" in card
+    assert "| street   |             1 |       1 |" in card
     assert "python -m facemask.train_face_detector --scenes street\n" in card
     assert '"epochs": 3' in card
     assert tiny.output.with_suffix(".png").is_file()

@@ -50,8 +50,9 @@ def test_without_both_kinds_of_boxes_nothing_is_calibrated(
 def test_a_row_counts_what_the_scripts_show_and_takes_precision_from_all() -> None:
     boxes = np.array([FACES[0], [150, 150, 190, 190], FACES[1]], np.float32)
     row = card._row("street", [ImageBoxes(FACES, boxes, np.array([0.9, 0.6, 0.2]))])
-    cells = [cell.strip() for cell in row.strip("| ").split("|")]
-    # Found, of 32 pixels or more, precision: at .5. Average precision: the third box counts too.
-    assert cells[:6] == ["street", "1", "2", "0.500", "1.000", "0.500"]
-    assert float(cells[6]) == pytest.approx((51 * 1 + 50 * 2 / 3) / 101, abs=0.001)
-    assert card._row("none", [ImageBoxes(NO_BOXES, NO_BOXES, np.zeros(0))]).count("| -") == 5
+    # At a confidence of .5, one of two faces is found, and one of two boxes is a face.
+    assert list(row.values())[:6] == ["street", 1, 2, 0.5, 1.0, 0.5]
+    # Average precision: the third box counts too.
+    assert row["mAP@.5"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101, abs=0.001)
+    empty = card._row("none", [ImageBoxes(NO_BOXES, NO_BOXES, np.zeros(0))])
+    assert list(empty.values()) == ["none", 1, 0, *[None] * 5]

@@ -1,5 +1,7 @@
-"""Frames of videos, and boxes that a detector gives to photographs without annotations."""
+"""Loading of photographs: frames of videos, pseudo-labels, and the split."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,8 +10,10 @@ import pytest
 
 from facemask.data.pascal_voc import AnnotatedFace, Scene
 from facemask.errors import FacemaskError
+from facemask.files import file_digest
 from facemask.geometry import FaceBox
 from facemask.sample_dataset.mask import points_on_face
+from facemask.train_face_detector.loading import images_digest, load_images
 from facemask.train_face_detector.pseudo_labels import PseudoLabeler, sampled_frames
 
 
@@ -111,3 +115,40 @@ def test_points_for_a_mask_follow_the_face() -> None:
     assert 40 < upper < 60
     turned = points_on_face(np.array([[80, 40], [80, 80], [60, 60], [40, 45], [40, 75]]))
     assert turned.chin == pytest.approx((10, 60))
+
+
+def test_images_are_loaded_by_the_split(tmp_path: Path) -> None:
+    """Validation and test images have annotated faces alone; training images, pseudo-labels too."""
+    folder = tmp_path / "street"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    parts = {}
+    for name in ("train", "validation", "test", "unknown"):
+        cv2.imwrite(str(folder / f"{name}.png"), rng.integers(0, 256, (64, 64, 3), np.uint8))
+        box = "<xmin>10</xmin><ymin>10</ymin><xmax>30</xmax><ymax>30</ymax>"
+        face = f"<object><name>with_mask</name><bndbox>{box}</bndbox></object>"
+        (folder / f"{name}.xml").write_text(f"<annotation>{face}</annotation>")
+        parts[file_digest(folder / f"{name}.png")] = name
+    split = tmp_path / "x.split.json"
+    split.write_text(json.dumps({"parts": {k: v for k, v in parts.items() if v != "unknown"}}))
+    other = FaceBox(80, 80, 120, 120, 0.9)  # in the image that is enlarged to twice its size
+    lines: list[str] = []
+    images = load_images(
+        [folder], [], [],
+        split=split,
+        labeler=PseudoLabeler(FakeYuNet(other)),  # pyright: ignore[reportArgumentType]
+        folder=tmp_path,
+        seed=1,
+        progress=lambda items, total=0: items,
+        log=lines.append,
+    )  # fmt: skip
+    assert lines[0].startswith("images: 1 for train, 1 for validation, 1 for test; 1 scenes")
+    assert {name: [image.path.stem for image in members] for name, members in images.items()} == {
+        name: [name] for name in ("train", "validation", "test")
+    }
+    assert images["train"][0].ignore_boxes.tolist() == [[40, 40, 60, 60]]
+    assert images["test"][0].ignore_boxes.tolist() == []
+    assert images["test"][0].source == "street"
+    digest = images_digest(images)
+    moved = [replace(images["train"][0], faces=images["train"][0].faces + 1)]
+    assert images_digest({**images, "train": moved}) != digest
