@@ -103,8 +103,21 @@ def pixels(screen: Display, colour: tuple[int, int, int]) -> int:
     return int((grabbed == colour).all(axis=2).sum())
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def end_processes() -> Iterator[None]:
+    """A window that a failed test leaves open would be taken for that of the next test."""
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait(timeout=10)
+
+
 def start(screen: Display, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "DISPLAY": screen.get_display_name(), "PYTHONPATH": str(PROJECT)},
@@ -112,6 +125,8 @@ def start(screen: Display, folder: Path, *arguments: str | Path) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
+    return process
 
 
 def test_without_a_screen_there_is_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
