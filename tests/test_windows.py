@@ -24,7 +24,9 @@ from facemask.output.display import LARGEST_WINDOW, can_show_windows
 
 from .video.test_sources import MJPEGServer, sends
 
-pytestmark = pytest.mark.window
+# On a busy machine Qt now and then never paints a window where there is no window manager: plain
+# cv2.imshow and cv2.waitKey failed in 2 of 12 starts beside three busy processes.
+pytestmark = [pytest.mark.window, pytest.mark.flaky(reruns=4)]
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -52,7 +54,7 @@ def screen() -> Iterator[Display]:
     server.wait(timeout=10)
 
 
-def wait_for(condition, seconds: float = 60.0):
+def wait_for(condition, seconds: float = 20.0):
     """The first true value of condition(), or its last value after that many seconds."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
@@ -216,7 +218,7 @@ def test_a_video_pauses_saves_a_frame_and_goes_on(screen: Display, tmp_path: Pat
     )  # fmt: skip
     shown, record = find_window(screen, "Frame"), tmp_path / "faces.jsonl"
     assert shown
-    assert wait_for(lambda: len(record.read_text()) > 1000)
+    assert wait_for(lambda: record.exists() and len(record.read_text()) > 1000)
     press(screen, shown, "p")
     time.sleep(0.5)
     paused = record.read_text()
