@@ -98,10 +98,11 @@ def photos(fake_networks: FakeDetector, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         classifier.MaskClassifier, "load", lambda path: kinds.get(path.name, FakeClassifier)()
     )
-    write(tmp_path / "photos" / "with_mask" / "plain.png", BRIGHT)
-    write(tmp_path / "photos" / "with_mask" / "shadow.png", DARK, BRIGHT)
-    write(tmp_path / "photos" / "without_mask" / "plain.png", DARK)
-    write(tmp_path / "photos" / "without_mask" / "lamp.png", BRIGHT, DARK)
+    masked, unmasked = tmp_path / "photos" / "with_mask", tmp_path / "photos" / "without_mask"
+    write(masked / "plain.png", BRIGHT)
+    write(masked / "shadow.png", DARK, BRIGHT)
+    write(unmasked / "plain.png", DARK)
+    write(unmasked / "lamp.png", BRIGHT, DARK)
     return tmp_path
 
 
@@ -534,14 +535,16 @@ def test_unique(names: Sequence[str], expected: Sequence[str]) -> None:
 @pytest.mark.assets
 def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
     """Twelve photographs and four scenes, with the model that comes with the project."""
-    for name in ("with_mask", "without_mask"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for path in sorted((assets / "dataset" / name).iterdir())[::100][:6]:
-            (tmp_path / "photos" / name / path.name).symlink_to(path)
-    for folder, suffix in (("images", "jpg"), ("annotations", "xml")):
-        (tmp_path / "scenes" / folder).mkdir(parents=True)
-        for path in sorted((assets / "scenes2" / folder).glob(f"*.{suffix}"))[:4]:
-            (tmp_path / "scenes" / folder / path.name).symlink_to(path)
+    links = {
+        "photos/with_mask": sorted((assets / "dataset" / "with_mask").iterdir())[::100][:6],
+        "photos/without_mask": sorted((assets / "dataset" / "without_mask").iterdir())[::100][:6],
+        "scenes/images": sorted((assets / "scenes2" / "images").glob("*.jpg"))[:4],
+        "scenes/annotations": sorted((assets / "scenes2" / "annotations").glob("*.xml"))[:4],
+    }
+    for folder, paths in links.items():
+        (tmp_path / folder).mkdir(parents=True)
+        for path in paths:
+            (tmp_path / folder / path.name).symlink_to(path)
     done = run_script(
         "-m", "facemask.evaluate", "--model", PROJECT / "mask_detector.keras",
         "--dataset", "photos", "--scenes", "scenes", "--include-seen",
