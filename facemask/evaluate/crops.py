@@ -32,7 +32,7 @@ class Crop:
 
     truth: str | None  # its class; None for one that is not known
     name: str  # for people
-    counts: bool  # in the figures of a CropSet and its mistakes; others have uses of their own
+    counts: bool  # in a row of the tables and among the mistakes
     width: int  # without any margin, pixels
     colour: str | None  # of the mask; None for crops of other classes
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # by model, (C,) float32
@@ -102,27 +102,24 @@ class CropClassifier:
         `agreements`: of each two models that have the same classes, of all crops.
         """
         crops = [crop for crop in self.finish() if crop.counts]
-        known = [crop for crop in crops if crop.truth is not None]
-        labels = [crop.truth for crop in known if crop.truth is not None]
+        labels = [crop.truth for crop in crops if crop.truth is not None]
+        known = [index for index, crop in enumerate(crops) if crop.truth is not None]
         class_names = {model: each.class_names for model, each in self._models.items()}
-
-        def probabilities(crops: Sequence[Crop], model: str) -> np.ndarray:
-            return np.array([crop.probabilities[model] for crop in crops])
-
+        probabilities = {
+            model: np.array([crop.probabilities[model] for crop in crops]) for model in class_names
+        }
         return {
             "name": name,
             "crops": len(crops),
             "figures": {
-                model: classification(labels, probabilities(known, model), names)
-                for model, names in class_names.items()
+                model: classification(labels, rows[known], class_names[model])
+                for model, rows in probabilities.items()
                 if known
             },
             "agreements": {
-                f"{first} and {second}": agreement(
-                    probabilities(crops, first), probabilities(crops, second)
-                )
-                for (first, names), (second, others) in combinations(class_names.items(), 2)
-                if crops and names == others
+                f"{first} and {second}": agreement(probabilities[first], probabilities[second])
+                for first, second in combinations(class_names, 2)
+                if crops and class_names[first] == class_names[second]
             },
             "note": note,
         }
@@ -141,12 +138,12 @@ def accuracy_by_group(
 ) -> dict[str, dict[str, dict[str, int]]]:
     """How many crops each model classifies correctly, by group and model; `right` of a `total`.
 
-    group: the group of a crop, one of `order`, or None. Groups without crops of known classes are
+    crops: of known classes. group: the group of a crop, one of `order`, or None. Empty groups are
     left out.
     """
     ratios = {}
     for name in order:
-        members = [crop for crop in crops if crop.truth is not None and group(crop) == name]
+        members = [crop for crop in crops if group(crop) == name]
         if members:
             ratios[name] = {
                 model: {

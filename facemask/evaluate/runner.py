@@ -69,8 +69,8 @@ def _new_record(name: str, problems: Sequence[str]) -> dict[str, Any]:
 class Evaluation:
     """Models and detectors, by name, and how they are measured.
 
-    The first detector crops the faces of class folders, by its boxes of more than `confidence`.
-    A set's record is what evaluation.json holds of it, where `rounded` makes it plain data.
+    The first detector crops the faces of class folders. Detections of more than `confidence` count.
+    Each folder gives the record of a set, which metrics.rounded makes ready for evaluation.json.
     """
 
     models: Models
@@ -79,7 +79,7 @@ class Evaluation:
     min_face: int = 24  # the width from which annotated faces count, pixels
     trained_on: TrainedOn = field(default_factory=dict)  # images that are left out
     progress: Progress = no_progress
-    # By set, row and model.
+    # Gathered from all sets: by set, row and model.
     mistakes: dict[tuple[str, str, str], Mistakes] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -110,9 +110,8 @@ class Evaluation:
         record = _new_record(name, problems)
         whole, faces = CropClassifier(self.models), CropClassifier(self.models)
         counts = {key: dict.fromkeys(BOX_COUNTS, 0) for key in self.detectors}
-        for path, image in read_unseen(
-            folder, list(labels), record, self.trained_on, self.progress
-        ):
+        images = read_unseen(folder, list(labels), record, self.trained_on, self.progress)
+        for path, image in images:
             whole.add(image, None, labels[path], path.name)
             boxes = {
                 key: detector.detect(image, self.confidence)
@@ -151,9 +150,8 @@ class Evaluation:
         scenes: dict[str, list[ImageBoxes]] = {key: [] for key in self.detectors}
         unknown: Counter[str] = Counter()
         image = np.zeros((1, 1, 3), np.uint8)
-        for path, image in read_unseen(
-            folder, list(faces_of), record, self.trained_on, self.progress
-        ):
+        images = read_unseen(folder, list(faces_of), record, self.trained_on, self.progress)
+        for path, image in images:
             for face in faces_of[path]:
                 if face.label in self.class_names:
                     counts = face.box.width >= self.min_face
@@ -242,10 +240,10 @@ class Evaluation:
 def with_labels(
     scenes: Sequence[ImageBoxes], crops: Sequence[Crop], model: str
 ) -> list[ImageBoxes]:
-    """Detections with the class that a model predicts for them.
+    """The detections in scenes, each of the class that a model finds most probable.
 
-    Their score is the detector's confidence times the probability of the class. crops: of each box
-    of each scene, in order.
+    The score becomes the detector's confidence times that probability. crops: of all boxes, in the
+    order of the scenes.
     """
     images, rest = [], iter(crops)
     for scene in scenes:

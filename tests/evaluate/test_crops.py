@@ -1,10 +1,10 @@
-"""Classifying crops in batches, the mistakes that are kept, and the figures by group."""
+"""Classifying crops in batches, the mistakes that are kept, and the figures."""
 
 import numpy as np
 import pytest
 
 from facemask.evaluate import crops
-from facemask.evaluate.crops import Crop, CropClassifier, accuracy_by_group
+from facemask.evaluate.crops import CropClassifier
 
 from ..conftest import FakeClassifier
 
@@ -25,13 +25,6 @@ def test_memory_holds_one_batch(limit: str, value: int, monkeypatch: pytest.Monk
     assert [(crop.truth, crop.predicted, crop.width) for crop in found] == [
         (MASKED, {"m": MASKED}, 10)
     ] * 5
-
-
-def test_no_crops() -> None:
-    collector = CropClassifier({"m": FakeClassifier(), "same": FakeClassifier()})
-    row = {"name": "none", "crops": 0, "figures": {}, "agreements": {}, "note": "a note"}
-    assert collector.row("none", "a note") == row
-    assert collector.mistakes == {"m": [], "same": []}
 
 
 def test_the_most_confident_mistakes_are_kept_as_thumbnails(
@@ -55,27 +48,3 @@ def test_the_most_confident_mistakes_are_kept_as_thumbnails(
     assert kept == [("2", 0.9), ("4", 0.9), ("1", 0.8)]
     assert mistakes[0][1].shape == (40, 160, 3)
     assert mistakes[0][1].mean() == 200
-
-
-def test_accuracy_by_group_and_model() -> None:
-    """Crops of no group or of no class count nowhere."""
-
-    def crop(group: str, truth: str | None, predicted: str) -> Crop:
-        other = UNMASKED if predicted == MASKED else MASKED
-        return Crop(truth, group, True, 20, None, predicted={"m": predicted, "reversed": other})
-
-    found = [
-        crop("near", MASKED, MASKED),
-        crop("far", MASKED, UNMASKED),
-        crop("nowhere", UNMASKED, UNMASKED),
-        crop("far", None, UNMASKED),
-        crop("far", UNMASKED, UNMASKED),
-    ]
-    ratios = accuracy_by_group(found, lambda crop: crop.name, ["far", "none", "near"])
-    half = {"right": 1, "total": 2}
-    assert ratios == {
-        "far": {"m": half, "reversed": half},
-        "near": {"m": {"right": 1, "total": 1}, "reversed": {"right": 0, "total": 1}},
-    }
-    assert list(ratios) == ["far", "near"]
-    assert accuracy_by_group([], lambda crop: crop.name, ["near"]) == {}

@@ -26,30 +26,28 @@ def squares(*lefts: int, side: int = 20) -> np.ndarray:
 # --- matching ---
 
 
-def test_a_box_takes_the_face_that_it_overlaps_most() -> None:
-    assert match_boxes(squares(0, 8), squares(6, 1), [0.9, 0.8]) == [1, 0]
-
-
-def test_a_box_whose_best_face_is_taken_takes_the_next() -> None:
-    """Both boxes overlap the first face most; the second one has .6 with the other face."""
-    faces = np.array([(0, 0, 20, 20), (4, 0, 24, 20)])
-    boxes = np.array([(0, 0, 20, 20), (1, 0, 21, 20)])
-    assert match_boxes(faces, boxes, [0.9, 0.8]) == [0, 1]
-    assert match_boxes(faces, boxes, [0.8, 0.9]) == [1, 0]
-
-
-@pytest.mark.parametrize(("width", "match"), [(40, 0), (41, None)])
-def test_half_must_be_shared(width: int, match: int | None) -> None:
-    assert match_boxes(squares(0), np.array([(0, 0, width, 20)]), [0.9]) == [match]
-
-
-def test_a_face_is_detected_once_by_the_highest_scoring_box() -> None:
-    assert match_boxes(squares(0), squares(0, 1, 2), [0.7, 0.9, 0.8]) == [None, 0, None]
-
-
-def test_nothing_to_match() -> None:
-    assert match_boxes(squares(), squares(0), [0.9]) == [None]
-    assert match_boxes(squares(0), squares(), []) == []
+@pytest.mark.parametrize(
+    ("faces", "boxes", "scores", "matches"),
+    [
+        (squares(0, 8), squares(6, 1), [0.9, 0.8], [1, 0]),
+        (squares(0), squares(0, 1, 2), [0.7, 0.9, 0.8], [None, 0, None]),
+        # Both boxes overlap the first face most; the second box has .6 with the other face.
+        (squares(0, 4), squares(0, 1), [0.9, 0.8], [0, 1]),
+        (squares(0, 4), squares(0, 1), [0.8, 0.9], [1, 0]),
+        (squares(0), np.array([(0, 0, 40, 20)]), [0.9], [0]),
+        (squares(0), np.array([(0, 0, 41, 20)]), [0.9], [None]),
+        (squares(), squares(0), [0.9], [None]),
+        (squares(0), squares(), [], []),
+    ],
+    ids=[
+        "most overlap", "the highest score alone", "the next face", "the next face, other order",
+        "half shared", "less shared", "no face", "no box",
+    ],
+)  # fmt: skip
+def test_match_boxes(
+    faces: np.ndarray, boxes: np.ndarray, scores: list[float], matches: list[int | None]
+) -> None:
+    assert match_boxes(faces, boxes, scores) == matches
 
 
 # --- recall and precision ---

@@ -67,9 +67,3 @@ def test_noise_evens_out() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 9), (5, 3), (300, 200)])
 def test_crops_of_any_size(shape: tuple[int, int]) -> None:
     assert mask_colour(np.full((*shape, 3), (222, 200, 158), np.uint8)) == "blue"
-
-
-def test_a_view_of_an_image_will_do() -> None:
-    image = np.zeros((80, 80, 3), np.uint8)
-    image[20:60, 30:70] = masked((235, 240, 238))
-    assert mask_colour(image[20:60, 30:70]) == "white"

@@ -1,10 +1,12 @@
 """The figures, on examples small enough to work out by hand."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from facemask.evaluate import metrics
-from facemask.evaluate.metrics import Ratio, expected_calibration_error
+from facemask.evaluate.metrics import expected_calibration_error
 
 MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 
@@ -65,30 +67,22 @@ def test_the_interval_is_wilsons(correct: int, crops: int, low: float, high: flo
     assert found.interval == pytest.approx((low, high), abs=1e-5)
 
 
-def test_calibration_error() -> None:
-    """Two crops at 0.9, one right: 0.4 off. Two at 0.6, both right: 0.4 off the other way."""
-    labels = np.array([0, 1, 0, 0])
-    assert expected_calibration_error(labels, rows(0.9, 0.9, 0.6, 0.6)) == pytest.approx(0.4)
-
-
-def test_within_a_bin_errors_even_out() -> None:
-    """Three of four right at 0.75: as often as was said."""
-    labels = np.array([0, 0, 0, 1])
-    assert expected_calibration_error(labels, rows(0.75, 0.75, 0.75, 0.75)) == pytest.approx(0.0)
-
-
-def test_certain_answers_have_a_bin_too() -> None:
-    assert expected_calibration_error(np.array([0, 1]), rows(1.0, 1.0)) == pytest.approx(0.5)
+@pytest.mark.parametrize(
+    ("labels", "masked", "error"),
+    [
+        ([0, 1, 0, 0], (0.9, 0.9, 0.6, 0.6), 0.4),  # at .9 one of two right, at .6 both
+        ([0, 0, 0, 1], (0.75,) * 4, 0.0),  # three of four right, as often as was said
+        ([0, 1], (1.0, 1.0), 0.5),  # certain answers have a bin too
+    ],
+)
+def test_calibration_error(labels: list[int], masked: Sequence[float], error: float) -> None:
+    found = expected_calibration_error(np.array(labels), rows(*masked))
+    assert found == pytest.approx(error)
 
 
 def test_agreement() -> None:
     found = metrics.agreement(rows(0.9, 0.6, 0.2, 0.1), rows(0.8, 0.4, 0.2, 0.1))
     assert found == {"crops": 4, "same_label": 0.75, "largest_difference": pytest.approx(0.2)}
-
-
-def test_ratio() -> None:
-    assert Ratio(3, 8).fraction == 0.375
-    assert Ratio(0, 0).fraction is None
 
 
 def test_the_record_keeps_its_old_keys() -> None:
