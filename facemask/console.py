@@ -71,3 +71,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         error("interrupted")
         sys.exit(130)
+    except Exception as problem:  # a defect: one line here, and its traceback in a file
+        from facemask.defects import describe
+
+        error(describe(problem))
+        sys.exit(1)
