@@ -9,6 +9,11 @@ image, and q ends the run. With an engine there is no window: several worker pro
 images and write their records in parts.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 

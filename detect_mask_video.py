@@ -7,6 +7,11 @@ Shows the frames with their faces boxed and labelled in a window named Frame: q 
 Ctrl-C does, p pauses it, and s saves the frame as a picture.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 import argparse
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING

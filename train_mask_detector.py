@@ -7,6 +7,11 @@ its class names inside, its TFLite export, the split of the images and a plot of
 options and settings, with their reasons, are in facemask/train/options.py.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 import argparse
 from functools import partial
 from pathlib import Path

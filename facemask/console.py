@@ -1,5 +1,6 @@
 """The messages of the scripts, `[INFO]`, `[WARN]` and `[ERROR]`, and their exit status."""
 
+import io
 import os
 import signal
 import sys
@@ -43,15 +44,21 @@ def _print(line: str, file: TextIO) -> None:
 def run(main: Callable[[], int]) -> NoReturn:
     """Call a script's main and exit with its status, without a traceback for unusable input.
 
-    SIGTERM ends a script as Ctrl-C does, so that open files are completed.
+    SIGTERM ends a script as Ctrl-C does, so that open files are completed. What the console can't
+    show, such as a name that is not UTF-8, is printed with backslash escapes.
     """
     # These silence the start-up messages of libraries, unless the user has set them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     warnings.filterwarnings("ignore", module="PIL")  # on images that are odd but readable
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see facemask.startup
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(main())
     except FacemaskError as problem:
         error(str(problem))

@@ -69,6 +69,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 file, whole or not at all, as replacing() does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(encode(text))
+
+
+def encode(text: str) -> bytes:
+    """Text as UTF-8, for files and digests.
+
+    A file name that is not UTF-8 has lone surrogates, which no UTF-8 file can hold. They become
+    backslash escapes: `\\udcef`, as JSON writes them, so that a name in JSON survives a round trip.
+    """
+    return text.encode("utf-8", "backslashreplace")
+
+
 def reason(error: OSError) -> str:
     """The system's message, without the path, which our own message already names."""
     return error.strerror or str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from facemask.errors import FacemaskError
-from facemask.files import file_digest
+from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
 from facemask.images import list_files, read_image
 
@@ -45,7 +45,7 @@ class LabelledImages:
         """sha256 over file contents, boxes and classes, in order: equal for equal data."""
         summary = hashlib.sha256()
         for content, box, label in zip(self.digests, self.boxes, self.labels, strict=True):
-            summary.update(f"{content} {box} {self.class_names[label]}\n".encode())
+            summary.update(encode(f"{content} {box} {self.class_names[label]}\n"))
         return summary.hexdigest()
 
     def with_boxes(self, boxes: Sequence[FaceBox | None]) -> "LabelledImages":

@@ -14,7 +14,7 @@ import numpy as np
 
 from facemask.data.dataset import LabelledImages
 from facemask.errors import FacemaskError
-from facemask.files import reason, replacing
+from facemask.files import reason, write_text
 
 PARTS = ("train", "validation", "test")
 
@@ -124,10 +124,8 @@ def write_split(
     parts = {
         images.digests[index]: name for name in PARTS for index in getattr(split, name).tolist()
     }
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
-        json.dump(record, file, indent=0)
-        file.write("\n")
+    record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
+    write_text(path, json.dumps(record, indent=0) + "\n")
 
 
 def read_split(path: str | os.PathLike[str]) -> dict[str, str]:

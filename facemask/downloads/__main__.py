@@ -14,6 +14,11 @@ file with a listed name and other bytes may be a damaged copy or the user's own 
 nothing is fetched, and the error names the file to move away.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,6 +3,11 @@
 python -m facemask.evaluate --model mask_detector.keras --dataset photos --scenes street
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from facemask.console import error, info, run, warn
 from facemask.errors import FacemaskError
 from facemask.evaluate.options import FACE_FOLDER, MAX_PROBLEMS, parse_arguments
-from facemask.files import check_writable, file_digest, find, replacing
+from facemask.files import check_writable, file_digest, find, write_text
 
 if TYPE_CHECKING:
     from facemask.detect.types import Detector
@@ -55,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     text = tables(sets, class_names, args.confidence)
     print(f"\n{text}", flush=True)
-    with replacing(table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(table, text)
     mistakes = None if args.no_pictures else evaluation.mistakes
     pictures = write_pictures(args.output, sets, mistakes)
     record = {
@@ -80,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "failed": failed,
         "pictures": pictures,
     }
-    with replacing(data) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(data, json.dumps(record, indent=2) + "\n")
     info(f"wrote {table}, {data.name} and {len(pictures)} pictures beside them")
     return 1 if failed else 0
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
-from facemask.files import reason, replacing
+from facemask.files import encode, reason, replacing
 
 CSV_COLUMNS: tuple[str, ...] = (
     "image", "width", "height", "face", "x1", "y1", "x2", "y2",
@@ -74,6 +74,7 @@ def record_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     A `.csv` file has a row for each face; an image without faces, or with an error, has one row
     without a face. Any other file is a JSON list with one object for each image.
+    Names that are not UTF-8 are written as files.encode does.
     The file grows under a temporary name and gets its own name when the block ends, also by an
     error or Ctrl-C: the records written until then are kept, as a whole file. A run that ends in an
     error before its first record leaves the old file as it was, and so does a file that could not
@@ -83,7 +84,10 @@ def record_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     is_table = path.suffix.lower() == ".csv"
     count, failed = 0, False
     ended_by: BaseException | None = None
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         table = csv.DictWriter(file, CSV_COLUMNS)
 
         def write(record: dict[str, Any]) -> None:
@@ -157,7 +161,7 @@ class LineFile:
             raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
 
     def write_line(self, line: str) -> None:
-        data = f"{line}\n".encode()
+        data = encode(f"{line}\n")
         try:
             written = self._file.write(data)
             if written != len(data):

@@ -6,6 +6,11 @@ With it the training can be tried from end to end without a network and without 
 people. A model trained on drawings knows drawings only: never use it on people.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from facemask.errors import FacemaskError
-from facemask.files import reason, replacing
+from facemask.files import reason, replacing, write_text
 
 CLASSES = ("with_mask", "without_mask")
 MARKER = "sample_dataset.json"
@@ -60,8 +60,7 @@ def _prepare(folder: Path, settings: dict[str, str | int]) -> None:
             )
         folder.mkdir(parents=True, exist_ok=True)
         # The marker comes first, so that a set whose drawing was interrupted can be drawn again.
-        with replacing(folder / MARKER) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / MARKER, json.dumps(settings, indent=2) + "\n")
         for name in CLASSES:
             (folder / name).mkdir(exist_ok=True)
             for path in (folder / name).iterdir():

@@ -22,7 +22,7 @@ import numpy as np
 
 from facemask.addresses import check_addresses, parse_address
 from facemask.errors import FacemaskError
-from facemask.files import reason
+from facemask.files import encode, reason
 from facemask.keras_backend import load_keras
 
 TIMEOUT = 300.0  # seconds for all processes to come; some machines start more slowly than others
@@ -69,7 +69,7 @@ class Processes:
 
         name: of the value, in the plural, such as "images".
         """
-        digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
+        digest = np.frombuffer(hashlib.sha256(encode(value)).digest(), np.uint8)
         first, *others = self._gather(digest)
         for number, other in enumerate(others, 1):
             if not np.array_equal(other, first):

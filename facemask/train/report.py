@@ -9,7 +9,7 @@ from facemask.data.loading import is_drawn
 from facemask.data.splits import PARTS
 from facemask.evaluate.metrics import Classification, classification_record, rounded
 from facemask.evaluate.plots import draw_confusion
-from facemask.files import replacing
+from facemask.files import replacing, write_text
 from facemask.train.checkpoint import History
 from facemask.train.model import versions
 
@@ -119,9 +119,7 @@ def write_report(
         "interrupted": training.interrupted,
         "skipped": list(training.images.skipped),
     }
-    with replacing(path) as temporary:
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def summary(test: Classification) -> str:

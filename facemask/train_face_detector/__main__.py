@@ -7,6 +7,11 @@ Writes the detector for LiteRT, a plot of the training, and a card: what the det
 on, and how good it is. Needs YuNet's weights (--face), which label all faces without annotations.
 """
 
+if __name__ == "__main__":
+    from facemask.startup import end_quietly_on_ctrl_c
+
+    end_quietly_on_ctrl_c()
+
 import argparse
 import tempfile
 from collections.abc import Sequence
