@@ -1,13 +1,16 @@
 """Arguments that several commands share, and types for argument values."""
 
 import argparse
+import glob
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from facemask.console import error
+from facemask.errors import FacemaskError
+from facemask.files import find
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -16,6 +19,33 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         error(f"{message} (see {self.prog} --help)")
         sys.exit(2)
+
+
+class Paths(argparse.Action):
+    """Action for paths: a pattern such as `photos/*.jpg` becomes the files that match it.
+
+    A Unix shell does so itself; Windows passes the pattern. A path that exists is no pattern, even
+    with brackets in its name. `**` stands for folders of any depth.
+    Raises FacemaskError for a pattern that matches nothing.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, [path for text in values for path in _matches(text)])
+
+
+def _matches(text: str) -> list[str]:
+    if not glob.has_magic(text) or "://" in text or find(text).exists():
+        return [text]
+    matches = sorted(glob.glob(text, recursive=True))
+    if not matches:
+        raise FacemaskError(f"{text}: expected a path, or a pattern that matches files; found none")
+    return matches
 
 
 def fraction(text: str) -> float:

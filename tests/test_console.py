@@ -1,8 +1,10 @@
 import argparse
+import io
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
@@ -121,3 +123,45 @@ def test_messages_do_not_mix_with_a_progress_bar(capsys: pytest.CaptureFixture[s
     output = capsys.readouterr()
     assert output.out == "[INFO] some news\n"
     assert "\r[ERROR] not the other\n" in output.err
+
+
+def parsed_paths(*texts: str) -> list[str]:
+    parser = options.ArgumentParser()
+    parser.add_argument("--image", nargs="+", action=options.Paths)
+    return parser.parse_args(["--image", *texts]).image
+
+
+def test_a_pattern_becomes_the_files_that_match_it(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.jpg", "c.png", "in/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files = parsed_paths("first", f"{tmp_path}/*.jpg", f"{tmp_path}/**/d.jpg")
+    assert files == ["first", *(f"{tmp_path}/{name}" for name in ("a.jpg", "b.jpg", "in/d.jpg"))]
+
+
+def test_a_name_with_brackets_and_an_address_are_no_patterns(tmp_path: Path) -> None:
+    file = tmp_path / "a[1].jpg"
+    file.touch()
+    assert parsed_paths(str(file), "s3://photos/*") == [str(file), "s3://photos/*"]
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match=r"\*\.jpg: expected a path, or a pattern"):
+        parsed_paths(f"{tmp_path}/*.jpg")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "na\xefve \\udcef"), ("ascii", "na\\xefve \\udcef")]
+)
+def test_the_console_gets_what_it_can_show(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = io.BytesIO()
+    out, before = io.TextIOWrapper(data, encoding=encoding), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "stdout", out)
+    try:
+        with pytest.raises(SystemExit):
+            console.run(lambda: console.info("na\xefve \udcef") or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert data.getvalue().decode(encoding) == f"[INFO] {shown}\n"

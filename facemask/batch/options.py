@@ -10,6 +10,7 @@ from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
 from facemask.options import (
     ArgumentParser,
+    Paths,
     add_detection_arguments,
     file_with_suffix,
     number_above,
@@ -36,6 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--image",
         required=True,
         nargs="+",
+        action=Paths,
         metavar="PATH",
         help="images, or folders of them; with an engine also URLs such as s3://bucket/folder",
     )

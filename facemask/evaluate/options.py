@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facemask.options import DETECTORS, ArgumentParser, fraction, whole_number
+from facemask.options import DETECTORS, ArgumentParser, Paths, fraction, whole_number
 
 COMMAND = "python -m facemask.evaluate"
 FACE_FOLDER = "face_detector"
@@ -30,11 +30,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "-m",
         "--model",
         nargs="+",
+        action=Paths,
         default=["mask_detector.keras"],
         metavar="FILE",
         help="trained mask detectors, .keras, .tflite or HDF5 (mask_detector.keras)",
     )
-    folders: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "DIR"}
+    folders: dict[str, Any] = {"nargs": "+", "action": Paths, "default": [], "metavar": "DIR"}
     add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
     add(
         "--scenes",

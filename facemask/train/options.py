@@ -9,6 +9,7 @@ from facemask.addresses import check_addresses
 from facemask.errors import FacemaskError
 from facemask.options import (
     ArgumentParser,
+    Paths,
     add_detector_arguments,
     file_with_suffix,
     number_above,
@@ -79,11 +80,11 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """The images, the faces in them, the split, and the files to write."""
     add = parser.add_argument
     add(
-        "-d", "--dataset", required=True, nargs="+", metavar="DIR",
+        "-d", "--dataset", required=True, nargs="+", action=Paths, metavar="DIR",
         help="folders with a sub-folder of images for each class",
     )  # fmt: skip
     add(
-        "--scenes", nargs="+", default=[], metavar="DIR",
+        "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
         help="folders of photographs with annotated faces (Pascal VOC XML) to train on as well",
     )  # fmt: skip
     add(

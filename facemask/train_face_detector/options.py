@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facemask.files import PROJECT, find
-from facemask.options import ArgumentParser, file_with_suffix, number_above, whole_number
+from facemask.options import ArgumentParser, Paths, file_with_suffix, number_above, whole_number
 
 COMMAND = "facemask.train_face_detector"
 
@@ -41,15 +41,15 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """The photographs, the split, and the files to write."""
     add = parser.add_argument
     add(
-        "--scenes", required=True, nargs="+", metavar="DIR",
+        "--scenes", required=True, nargs="+", action=Paths, metavar="DIR",
         help="folders of photographs with annotated faces (Pascal VOC XML)",
     )  # fmt: skip
     add(
-        "-d", "--dataset", nargs="+", default=[], metavar="DIR",
+        "-d", "--dataset", nargs="+", action=Paths, default=[], metavar="DIR",
         help="folders of portraits, whose faces YuNet finds",
     )  # fmt: skip
     add(
-        "--video", nargs="+", default=[], metavar="FILE",
+        "--video", nargs="+", action=Paths, default=[], metavar="FILE",
         help="videos, some of whose frames are trained on; YuNet finds their faces too",
     )  # fmt: skip
     add(
