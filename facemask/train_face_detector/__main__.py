@@ -25,7 +25,7 @@ from facemask.files import check_writable, file_digest, find, replacing
 from facemask.train_face_detector import options
 
 if TYPE_CHECKING:
-    from facemask.train_face_detector.loading import Images
+    from facemask.train_face_detector.loading import Loaded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,21 +52,23 @@ def check_files(args: argparse.Namespace) -> None:
         raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
 
 
-def load_photographs(args: argparse.Namespace, folder: Path) -> "Images":
+def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
     """The images of each part of the split; folder: an empty one for images made of others."""
     from tqdm import tqdm
 
+    from facemask.data.splits import read_split
     from facemask.detect.yunet import YuNetFaceDetector
-    from facemask.train_face_detector.loading import load_images
-    from facemask.train_face_detector.pseudo_labels import PseudoLabeler
+    from facemask.train_face_detector.label_store import LabelStore
+    from facemask.train_face_detector.loading import Sources, load_images
 
     info("loading face detector model...")
-    labeler = PseudoLabeler(YuNetFaceDetector.load(find(args.face)))
+    store = LabelStore(find(args.labels), YuNetFaceDetector.load(find(args.face)))
     info("loading images...")
+    folders = (args.scenes, args.detected, args.dataset, args.video)
     return load_images(
-        *(list(map(find, paths)) for paths in (args.scenes, args.dataset, args.video)),
-        split=find(args.split),
-        labeler=labeler,
+        Sources(*(list(map(find, paths)) for paths in folders)),
+        split_of=read_split(find(args.split)),
+        labels=store.labels,
         folder=folder,
         seed=args.seed,
         progress=partial(tqdm, disable=None, unit=" images"),
@@ -74,7 +76,7 @@ def load_photographs(args: argparse.Namespace, folder: Path) -> "Images":
     )
 
 
-def train(args: argparse.Namespace, images: "Images") -> int:
+def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     """Train, calibrate and measure the detector, and write it with its card and its plot."""
     from facemask.train import backbones, model
     from facemask.train.checkpoint import Checkpoint, checkpoint_path
@@ -83,6 +85,7 @@ def train(args: argparse.Namespace, images: "Images") -> int:
     from facemask.train_face_detector.trainer import Trainer, export, read_weights, save_weights
     from facemask.train_face_detector.validation import average_precision, calibrate, describe
 
+    images = loaded.images
     info("compiling model...")
     model.set_seed(args.seed)
     recipe = {name: getattr(args, name) for name in options.RUN_SETTINGS}

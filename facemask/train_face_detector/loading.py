@@ -1,7 +1,9 @@
 """The photographs that the built-in face detector is trained, validated and tested on."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,88 +11,172 @@ import numpy as np
 from facemask.data.dataset import Progress
 from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.data.pascal_voc import Scene, load_scenes
-from facemask.data.splits import PARTS, read_split, split_groups
+from facemask.data.splits import PARTS, split_groups
 from facemask.errors import FacemaskError
-from facemask.files import file_digest
+from facemask.files import file_digest, write_text
 from facemask.images import list_files
-from facemask.train_face_detector.pseudo_labels import UNMASKED, PseudoLabeler, annotated
+from facemask.train_face_detector.pseudo_labels import (
+    UNMASKED,
+    Annotator,
+    Conventions,
+    Labels,
+    annotated,
+    balanced_weights,
+    measure_conventions,
+)
 from facemask.train_face_detector.samples import AnnotatedImage
 
 # The sizes of the split of scenes that no split file knows: a ratio of all scenes, and a ratio of
 # the rest.
 TEST_SIZE, VALIDATION_SIZE = 0.2, 0.1
-# One in this many unmasked portraits is also shown with a mask drawn onto it.
-DRAW_MASK_EVERY = 2
+# One in so many photographs with unmasked faces alone is also shown with masks drawn onto them.
+DRAW_MASKS_EVERY_SCENE, DRAW_MASKS_EVERY_PORTRAIT = 3, 2
 
 Images = dict[str, list[AnnotatedImage]]  # by the name of their part of the split
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Folders and files to train on."""
+
+    scenes: Sequence[Path]  # folders of photographs with annotated faces
+    detected: Sequence[Path] = ()  # the same, but a detector made the annotations
+    portraits: Sequence[Path] = ()  # folders of photographs that a face fills
+    videos: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The images of each part, the split of all photographs, and the conventions of the scenes."""
+
+    images: Images
+    split: dict[str, str]  # the part of each photograph, by its sha256
+    conventions: Conventions
+
+
 def load_images(
-    scenes: Sequence[Path],
-    portraits: Sequence[Path],
-    videos: Sequence[Path],
+    sources: Sources,
     *,
-    split: Path,
-    labeler: PseudoLabeler,
+    split_of: Mapping[str, str],
+    labels: Labels,
     folder: Path,
     seed: int,
     progress: Progress,
     log: Callable[[str], None],
-) -> Images:
+) -> Loaded:
     """The annotated images of each part of a split.
 
-    Validation and test images are scenes with annotated faces alone. The training images are
-    scenes, portraits and frames of videos, with pseudo-labels.
+    Validation and test images are annotated scenes alone. The training images are scenes,
+    portraits and frames of videos, with pseudo-labels; their boxes have the convention of the
+    first folder of scenes.
 
-    scenes, portraits: folders; split: the file that train_mask_detector.py writes. A folder of
-    scenes of which it knows none is split here. folder: an empty one for images made of others.
+    split_of: a split, see read_split; photographs that it does not know get a part here. labels:
+    see LabelStore. folder: an empty one for images made of others.
     Raises FacemaskError for input that can't be read, and without scenes to train or validate on.
     """
-    split_of = read_split(split)
-    by_split, unknown = _split_scenes(scenes, split_of, seed, progress)
-    if not by_split["train"] or not by_split["validation"]:
+    scenes = {
+        path: load_scenes(path, progress).scenes for path in (*sources.scenes, *sources.detected)
+    }
+    portraits = [path for group in sources.portraits for path in list_files(group)]
+    photographs = [scene.path for group in scenes.values() for scene in group] + portraits
+    digest_of = {path: file_digest(path) for path in photographs}
+    split = extended_split(digest_of, split_of, seed, progress)
+
+    def of_part(part: str, folders: Sequence[Path]) -> list[tuple[Scene, str]]:
+        return [
+            (scene, path.resolve().name)
+            for path in folders
+            for scene in scenes[path]
+            if split[digest_of[scene.path]] == part
+        ]
+
+    images = {part: [annotated(*scene) for scene in of_part(part, sources.scenes)] for part in PARTS}
+    if not images["train"] or not images["validation"]:
         raise FacemaskError(
-            f"{split}: expected scenes for training and for validation, found"
-            f" {len(by_split['train'])} and {len(by_split['validation'])}"
+            f"{', '.join(map(str, sources.scenes))}: expected scenes for training and for"
+            f" validation, found {len(images['train'])} and {len(images['validation'])}"
         )
-    labeler.fit_offsets(scene for scene, _ in by_split["train"])
-    images = {name: [annotated(*scene) for scene in by_split[name]] for name in PARTS}
-    images["train"] = [labeler.scene(scene) for scene, _ in progress(by_split["train"])]
-    files = [path for portrait_folder in portraits for path in list_files(portrait_folder)]
-    training = [path for path in files if split_of.get(file_digest(path)) == "train"]
-    labelled = [labeler.portrait(path) for path in progress(training)]
-    unmasked = [path for path in training if path.parent.name == UNMASKED][::DRAW_MASK_EVERY]
-    for number, path in enumerate(progress(unmasked)):
-        rng = np.random.default_rng((seed, number))
-        labelled.append(labeler.masked_portrait(path, folder / f"{number}.png", rng))
-    images["train"] += [portrait for portrait in labelled if portrait]
-    for number, video in enumerate(videos):
+    log("labelling faces with YuNet...")
+    train = of_part("train", [*sources.scenes, *sources.detected])
+    conventions = measure_conventions(progress(train), labels)
+    annotator = Annotator(labels, conventions, sources.scenes[0].resolve().name)
+    detected = {path.resolve().name for path in sources.detected}
+    training = [path for path in portraits if split[digest_of[path]] == "train"]
+    images["train"] = _training_images(
+        annotator, train, detected, training, folder, seed=seed, progress=progress
+    )
+    for number, video in enumerate(sources.videos):
         frames = folder / f"video-{number}"
         frames.mkdir()
-        images["train"] += labeler.frames(video, frames)
-    counts = ", ".join(f"{len(images[name])} for {name}" for name in PARTS)
-    log(f"images: {counts}; {unknown} scenes are not in the split")
+        images["train"] += annotator.frames(video, frames)
+    weights = balanced_weights(images["train"])
+    images["train"] = [
+        replace(image, weight=weight)
+        for image, weight in zip(images["train"], weights, strict=True)
+    ]
+    log("images: " + ", ".join(f"{len(images[name])} for {name}" for name in PARTS))
+    return Loaded(images, split, conventions)
+
+
+def _training_images(
+    annotator: Annotator,
+    scenes: Sequence[tuple[Scene, str]],
+    detected: Collection[str],
+    portraits: Sequence[Path],
+    folder: Path,
+    *,
+    seed: int,
+    progress: Progress,
+) -> list[AnnotatedImage]:
+    """Scenes and portraits, and copies of some unmasked ones with masks drawn onto the faces."""
+    images = [annotator.scene(scene, source, source in detected) for scene, source in scenes]
+    bare = [image for image in images if image.faces.size and all(image.unmasked)]
+    to_mask = bare[::DRAW_MASKS_EVERY_SCENE]
+    for path in progress(portraits):
+        unmasked = path.parent.name == UNMASKED
+        image = annotator.pseudo_labelled(path, True, unmasked, path.parent.parent.name)
+        if image:
+            images.append(image)
+            to_mask += [image] if unmasked else []
+    every = DRAW_MASKS_EVERY_PORTRAIT
+    scenes_to_mask = [image for image in to_mask if not image.portrait]
+    to_mask = scenes_to_mask + [image for image in to_mask if image.portrait][::every]
+    for number, image in enumerate(progress(to_mask)):
+        rng = np.random.default_rng((seed, number))
+        masked = annotator.with_masks(image, folder / f"{number}.png", rng)
+        images += [masked] if masked else []
     return images
 
 
-def _split_scenes(
-    folders: Sequence[Path], split_of: Mapping[str, str], seed: int, progress: Progress
-) -> tuple[dict[str, list[tuple[Scene, str]]], int]:
-    """The scenes of each part, with their folder's name; and how many the split does not know."""
-    by_split: dict[str, list[tuple[Scene, str]]] = {name: [] for name in PARTS}
-    unknown = 0
-    for folder in folders:
-        scenes = load_scenes(folder, progress).scenes
-        digests = [file_digest(scene.path) for scene in scenes]
-        names = [split_of.get(digest, "") for digest in digests]
-        if not any(names):
-            groups = near_duplicate_groups([scene.path for scene in scenes], digests)
-            names = split_groups(groups, TEST_SIZE, VALIDATION_SIZE, seed)
-        unknown += names.count("")
-        for scene, name in zip(scenes, names, strict=True):
-            if name:
-                by_split[name].append((scene, folder.resolve().name))
-    return by_split, unknown
+def extended_split(
+    digest_of: Mapping[Path, str], known: Mapping[str, str], seed: int, progress: Progress
+) -> dict[str, str]:
+    """The part of each photograph, by its digest: known ones keep theirs.
+
+    A photograph that is no copy of a known one gets a part by the group of its copies. One that is
+    a copy goes where that one is: into training if copies of it are in several parts, so that no
+    copy of a training photograph is tested on.
+    """
+    paths = list(digest_of)
+    digests = [digest_of[path] for path in paths]
+    if all(digest in known for digest in digests):
+        return {digest: known[digest] for digest in digests}
+    groups = near_duplicate_groups(paths, digests, progress)
+    names = np.array([known.get(digest, "") for digest in digests], object)
+    for part in reversed(PARTS):
+        members = np.isin(groups, groups[names == part])
+        names[members & np.array([digest not in known for digest in digests])] = part
+    rest = np.flatnonzero(names == "")
+    if len(np.unique(groups[rest])) >= len(PARTS):
+        names[rest] = split_groups(groups[rest], TEST_SIZE, VALIDATION_SIZE, seed)
+    names[names == ""] = PARTS[0]  # one or two more photographs
+    return dict(zip(digests, names.tolist(), strict=True))
+
+
+def write_parts(path: Path, parts: Mapping[str, str], seed: int) -> None:
+    """Write a split for read_split: the part of each photograph, by its sha256."""
+    record = {"method": "near-duplicate groups", "seed": seed, "parts": dict(sorted(parts.items()))}
+    write_text(path, json.dumps(record, indent=0) + "\n")
 
 
 def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:
@@ -102,5 +188,5 @@ def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:
     for name, members in images.items():
         for image in members:
             boxes = np.rint(image.faces).tolist(), np.rint(image.ignore_boxes).tolist()
-            summary.update(f"{name} {file_digest(image.path)} {boxes} {image.repeat}\n".encode())
+            summary.update(f"{name} {file_digest(image.path)} {boxes} {image.weight:.2f}\n".encode())
     return summary.hexdigest()

@@ -9,7 +9,7 @@ from facemask.detect.anchor_points import STRIDES
 from facemask.keras_backend import load_keras
 from facemask.train_face_detector.targets import predicted_distances
 
-# Blocks of MobileNetV2 (Sandler et al., 2018) without its last two: output channels, stride, and
+# Blocks of MobileNetV2 (Sandler et al., 2018) without its last one: output channels, stride, and
 # how many of the expanded channels are kept (of 6 times the input channels). Small faces need a
 # high resolution, so channels are removed instead of pixels: an image of 640x480 pixels takes a
 # fifth of the full network's operations.
@@ -31,8 +31,9 @@ BLOCKS: tuple[Block, ...] = (
     (96, 1, 192),
     (160, 2, 240),
     (160, 1, 240),
+    (160, 1, 240),
 )
-LEVELS = (5, 12, 14)  # the blocks whose outputs the pyramid takes: strides of 8, 16 and 32
+LEVELS = (5, 12, 15)  # the blocks whose outputs the pyramid takes: strides of 8, 16 and 32
 PYRAMID = 48  # channels of each level of the pyramid
 
 # Most anchor points are background. Unless the first predictions say so, the first steps destroy

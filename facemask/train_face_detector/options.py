@@ -17,9 +17,10 @@ STEPS = 100  # batches of an epoch
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 SEED = 42
-# Pixels of a batch's crops. One in four batches has larger ones, or faces that fill an image of
-# 640 pixels would never be trained on.
-CROP_SIZE, LARGE_CROP_SIZE = 384, 640
+# Pixels of a batch's crops. One in LARGE_EVERY batches has larger ones, or faces that fill an image
+# of 640 pixels would never be trained on.
+CROP_SIZE, LARGE_CROP_SIZE = 320, 640
+LARGE_EVERY = 8
 # The options that a checkpoint records, and must be the same to resume; and those of the card.
 RUN_SETTINGS = ("epochs", "steps", "batch_size", "learning_rate", "seed")
 SETTINGS = (*RUN_SETTINGS, "stop_after", "start", "blend")
@@ -45,6 +46,10 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of photographs with annotated faces (Pascal VOC XML)",
     )  # fmt: skip
     add(
+        "--detected", nargs="+", action=Paths, default=[], metavar="DIR",
+        help="the same, but a detector made the boxes: those that YuNet does not find are ignored",
+    )  # fmt: skip
+    add(
         "-d", "--dataset", nargs="+", action=Paths, default=[], metavar="DIR",
         help="folders of portraits, whose faces YuNet finds",
     )  # fmt: skip
@@ -55,7 +60,13 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--split", type=Path, default=Path("mask_detector.split.json"), metavar="FILE",
         help="which photographs are for training, validation and test, as train_mask_detector.py"
-        " writes it (%(default)s); a folder of scenes of which it knows none is split anew",
+        " writes it (%(default)s); others get a part here, and all are written beside the detector,"
+        " so that evaluation leaves out those that were trained on",
+    )  # fmt: skip
+    add(
+        "--labels", type=Path, default=Path("face_labels"), metavar="DIR",
+        help="folder that keeps the faces YuNet finds, by photograph: they are computed once"
+        " (%(default)s)",
     )  # fmt: skip
     add(
         "-f", "--face", default="face_detector", metavar="DIR",
@@ -103,7 +114,12 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command_line(args: argparse.Namespace) -> str:
     """The command, without its settings. Folders appear by name: a path tells of the machine."""
-    sources = {"--scenes": args.scenes, "--dataset": args.dataset, "--video": args.video}
+    sources = {
+        "--scenes": args.scenes,
+        "--detected": args.detected,
+        "--dataset": args.dataset,
+        "--video": args.video,
+    }
     words = ["python", "-m", COMMAND]
     for option, paths in sources.items():
         words += [option, *(find(path).resolve().name for path in paths)] if paths else []
@@ -127,4 +143,4 @@ def batch_shapes(batch_size: int) -> list[tuple[int, int]]:
     """
     usual = (CROP_SIZE, batch_size)
     large = (LARGE_CROP_SIZE, max(1, round(batch_size * (CROP_SIZE / LARGE_CROP_SIZE) ** 2)))
-    return [usual, large, usual, usual]  # from the first two, Keras learns which sides vary
+    return [usual, large] + [usual] * (LARGE_EVERY - 2)  # from the first two, Keras learns which sides vary

@@ -1,88 +1,159 @@
-"""Pseudo-labels: the boxes of a stronger face detector, for photographs without annotations."""
+"""The training images: annotated boxes and pseudo-labels of YuNet, all in one box convention.
 
-from collections.abc import Iterable, Iterator, Sequence
+What only one of an annotation and YuNet holds for a face is often one all the same, so that it is
+ignored in training: it counts neither as a face nor as background.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from facemask.data.pascal_voc import Scene
-from facemask.detect.yunet import YuNetFaceDetector
 from facemask.errors import FacemaskError
 from facemask.geometry import as_array, ious
 from facemask.images import read_image, write_image
 from facemask.sample_dataset.mask import PATTERNS, draw_mask, points_on_face
+from facemask.train_face_detector.label_store import PseudoLabel
 from facemask.train_face_detector.samples import AnnotatedImage
 
-# A box above the first confidence is a face; one above the second is ignored in training.
-FACE_CONFIDENCE, IGNORE_CONFIDENCE = 0.8, 0.4
-# YuNet finds small faces only in an enlarged image.
-ENLARGEMENT, ENLARGED_SIDE = 2.0, 1600
-# Cropped faces fill their image, but YuNet expects a border around a face: a ratio of the image.
-PADDING = 0.3
+# A pseudo-label of more confidence is a face; of less, it is ignored in training.
+FACE_CONFIDENCE = 0.8
 # A pseudo-label is of an annotated face above the first IoU, and of none below the second.
 SAME_FACE_IOU, OTHER_FACE_IOU = 0.4, 0.2
-# Unmasked faces are rarer in scenes, and more of them were missed: scenes that have some are shown
-# this many times as often as others.
-UNMASKED, UNMASKED_REPEAT = "without_mask", 2
+UNMASKED = "without_mask"
+# Conventions are measured on faces of at least this width, in pixels, since annotated boxes are in
+# whole pixels; and of at least so many faces, or they count as those of YuNet's boxes.
+MEASURED_WIDTH, MEASURED_FACES = 24, 20
+# Masks are drawn on faces of at least this width.
+DRAWN_WIDTH = 20
 FRAMES_PER_SECOND = 2.0  # of a video: frames that are nearer in time are almost the same
 DEFAULT_FPS = 25.0  # of a video that does not state its frame rate
 
+# By folder of scenes and by whether the faces are unmasked: the median difference between the
+# annotated boxes and YuNet's, of the left, top, right and bottom side, as ratios of the width and
+# the height of YuNet's box. (4,) each.
+Conventions = dict[tuple[str, bool], np.ndarray]
+Labels = Callable[[Path, bool], list[PseudoLabel]]  # see LabelStore.labels
 
-class PseudoLabel(NamedTuple):
-    box: np.ndarray  # (4,) xyxy in pixels
-    confidence: float
-    landmarks: np.ndarray  # (5, 2), see YuNetFaceDetector.detect_landmarks
 
-
-class PseudoLabeler:
-    """YuNet, with its boxes brought to the shape of the annotated ones."""
-
-    def __init__(self, detector: YuNetFaceDetector):
-        self._detector = detector
-        # Of the left, top, right and bottom side, as ratios of the box's width and height.
-        self._offsets = np.zeros(4)
-
-    def fit_offsets(self, scenes: Iterable[Scene]) -> None:
-        """Measure the median difference between annotated boxes and YuNet's."""
-        offsets = []
-        for scene in scenes:
-            faces = face_boxes(scene)
-            for label in self._label(read_image(scene.path)):
-                overlaps = ious(label.box, faces)
-                if len(overlaps) and overlaps.max() > SAME_FACE_IOU:
-                    offsets.append((faces[overlaps.argmax()] - label.box) / _sides(label.box))
-        if offsets:
-            self._offsets = np.median(offsets, axis=0)
-
-    def scene(self, scene: Scene) -> AnnotatedImage:
-        """A scene with its annotated faces; faces that only YuNet finds are ignored."""
+def measure_conventions(scenes: Iterable[tuple[Scene, str]], labels: Labels) -> Conventions:
+    """The conventions of scenes, each with its folder's name, as far as there are enough faces."""
+    offsets: dict[tuple[str, bool], list[np.ndarray]] = {}
+    for scene, source in scenes:
         faces = face_boxes(scene)
+        for label in labels(scene.path, False) if len(faces) else ():
+            overlaps = ious(label.box, faces)
+            best = int(overlaps.argmax())
+            width = faces[best, 2] - faces[best, 0]
+            if overlaps[best] > SAME_FACE_IOU and width >= MEASURED_WIDTH:
+                key = source, scene.faces[best].label == UNMASKED
+                offsets.setdefault(key, []).append((faces[best] - label.box) / _sides(label.box))
+    return {
+        key: np.median(values, axis=0)
+        for key, values in offsets.items()
+        if len(values) >= MEASURED_FACES
+    }
+
+
+class Annotator:
+    """Makes training images of photographs; all boxes get the convention of one folder."""
+
+    def __init__(self, labels: Labels, conventions: Conventions, reference: str):
+        """reference: the name of the folder whose convention it is."""
+        self._labels = labels
+        self._conventions = conventions
+        self._reference = {
+            unmasked: conventions.get((reference, unmasked), np.zeros(4))
+            for unmasked in (False, True)
+        }
+
+    def scene(self, scene: Scene, source: str, detected: bool) -> AnnotatedImage:
+        """A scene of a folder of this name; faces that only YuNet finds are ignored.
+
+        detected: whether the boxes are a detector's. Those that YuNet does not have are ignored.
+        """
+        labels = self._labels(scene.path, False)
+        annotated = face_boxes(scene)
+        faces = self._converted(scene, source)
+        overlaps = [ious(label.box, annotated) for label in labels]
         ignored = [
             label.box
-            for label in self._label(read_image(scene.path))
-            if label.confidence > IGNORE_CONFIDENCE
-            and (not len(faces) or ious(label.box, faces).max() < OTHER_FACE_IOU)
+            for label, values in zip(labels, overlaps, strict=True)
+            if values.max(initial=0) < OTHER_FACE_IOU
         ]
-        unmasked = any(face.label == UNMASKED for face in scene.faces)
-        repeat = UNMASKED_REPEAT if unmasked else 1
-        return AnnotatedImage(scene.path, faces, _array(ignored), portrait=False, repeat=repeat)
+        seen = np.array(overlaps).reshape(-1, len(faces)).max(axis=0, initial=0)
+        kept = seen >= OTHER_FACE_IOU if detected else np.ones(len(faces), bool)
+        ignored += list(faces[~kept])
+        return AnnotatedImage(
+            scene.path,
+            faces[kept],
+            _array(ignored),
+            portrait=False,
+            source=source,
+            unmasked=tuple(
+                face.label == UNMASKED
+                for face, keep in zip(scene.faces, kept, strict=True)
+                if keep
+            ),
+        )
 
-    def portrait(self, path: Path) -> AnnotatedImage | None:
-        """A photograph that a face fills; None where YuNet finds no face with confidence."""
-        return _labelled(path, self._label_portrait(read_image(path)), portrait=True)
+    def _converted(self, scene: Scene, source: str) -> np.ndarray:
+        faces = face_boxes(scene)
+        for number, face in enumerate(scene.faces):
+            unmasked = face.label == UNMASKED
+            offsets = self._conventions.get((source, unmasked))
+            if offsets is not None:
+                # As if YuNet's box were known: the sides' lengths are of the annotated one.
+                change = self._reference[unmasked] - offsets
+                faces[number] += change * _sides(faces[number])
+        return faces
 
-    def masked_portrait(
-        self, path: Path, copy: Path, rng: np.random.Generator
+    def pseudo_labelled(
+        self, path: Path, portrait: bool, unmasked: bool, source: str = ""
     ) -> AnnotatedImage | None:
-        """The same, of a copy that is written here and has a mask drawn onto each face."""
-        image = read_image(path)
-        labels = self._label_portrait(image)
-        for label in labels:
-            if label.confidence > FACE_CONFIDENCE:
-                image = draw_mask(
-                    image,
+        """A photograph without annotations; None where YuNet finds no face with confidence.
+
+        portrait: whether a face fills it; unmasked: what most faces in it are.
+        """
+        labels = self._labels(path, portrait)
+        boxes = [label.box + self._reference[unmasked] * _sides(label.box) for label in labels]
+        faces = [
+            box
+            for box, label in zip(boxes, labels, strict=True)
+            if label.confidence > FACE_CONFIDENCE
+        ]
+        if not faces:
+            return None
+        ignored = [
+            box
+            for box, label in zip(boxes, labels, strict=True)
+            if label.confidence <= FACE_CONFIDENCE
+        ]
+        kinds = (unmasked,) * len(faces)
+        return AnnotatedImage(path, _array(faces), _array(ignored), portrait, 1.0, source, kinds)
+
+    def with_masks(
+        self, image: AnnotatedImage, copy: Path, rng: np.random.Generator
+    ) -> AnnotatedImage | None:
+        """A copy of an image, written here, with a mask drawn onto each face that YuNet is sure of.
+
+        None where there is no such face.
+        """
+        pixels = read_image(image.path)
+        masked = np.zeros(len(image.faces), bool)
+        for label in self._labels(image.path, image.portrait):
+            overlaps = ious(label.box, image.faces)
+            width = label.box[2] - label.box[0]
+            if (
+                label.confidence > FACE_CONFIDENCE
+                and width >= DRAWN_WIDTH
+                and overlaps.max(initial=0) > SAME_FACE_IOU
+            ):
+                masked[overlaps.argmax()] = True
+                pixels = draw_mask(
+                    pixels,
                     points_on_face(label.landmarks),
                     rng.uniform(20, 250, 3),
                     light=(rng.uniform(-0.5, 0.5), rng.uniform(-0.8, 0)),
@@ -90,8 +161,13 @@ class PseudoLabeler:
                     pattern=str(rng.choice(PATTERNS, p=[0.7, 0.1, 0.1, 0.1])),
                     rng=rng,
                 )
-        write_image(copy, image)
-        return _labelled(copy, labels, portrait=True)
+        if not masked.any():
+            return None
+        write_image(copy, pixels)
+        unmasked = tuple(np.array(image.unmasked) & ~masked)
+        return AnnotatedImage(
+            copy, image.faces, image.ignore_boxes, image.portrait, 1.0, image.source, unmasked
+        )
 
     def frames(self, video: Path, folder: Path) -> list[AnnotatedImage]:
         """Some frames of a video that have faces, written as images into an empty folder.
@@ -102,28 +178,39 @@ class PseudoLabeler:
         for number, frame in enumerate(sampled_frames(video)):
             path = folder / f"{number:05}.png"
             write_image(path, frame)
-            image = _labelled(path, self._label(frame), portrait=False)
+            image = self.pseudo_labelled(path, portrait=False, unmasked=True)
             images += [image] if image else []
         return images
 
-    def _label_portrait(self, image: np.ndarray) -> list[PseudoLabel]:
-        pad = round(PADDING * max(image.shape[:2]))
-        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        limits = np.tile([image.shape[1], image.shape[0]], 2)
-        return [
-            PseudoLabel(np.clip(box - pad, 0, limits), confidence, landmarks - pad)
-            for box, confidence, landmarks in self._label(padded)
-        ]
 
-    def _label(self, image: np.ndarray) -> list[PseudoLabel]:
-        scale = min(ENLARGEMENT, max(1.0, ENLARGED_SIDE / max(image.shape[:2])))
-        enlarged = cv2.resize(image, None, fx=scale, fy=scale)
-        labels = []
-        for face, landmarks in self._detector.detect_landmarks(enlarged, IGNORE_CONFIDENCE):
-            box = np.array([face.x1, face.y1, face.x2, face.y2]) / scale
-            box += self._offsets * _sides(box)
-            labels.append(PseudoLabel(box, face.confidence, landmarks / scale))
-        return labels
+# Limits between groups of face widths, in pixels, that are to be shown alike.
+WIDTH_GROUPS = (0, 16, 32, 64, 128, 100_000)
+LARGEST_WEIGHT = 4.0
+
+
+def balanced_weights(images: Sequence[AnnotatedImage]) -> list[float]:
+    """How often to show each image, so that kinds and sizes of faces appear more alike.
+
+    A face of a kind (unmasked or not) and a group of widths weighs as the inverse of the square
+    root of their number; an image as the mean of its faces, 1 on average. One without a face weighs
+    half of the average.
+    """
+    groups = [
+        [
+            (bool(unmasked), int(np.searchsorted(WIDTH_GROUPS, box[2] - box[0])))
+            for unmasked, box in zip(
+                image.unmasked or [False] * len(image.faces), image.faces, strict=True
+            )
+        ]
+        for image in images
+    ]
+    counts = Counter(group for of_image in groups for group in of_image)
+    raw = [
+        float(np.mean([counts[group] ** -0.5 for group in of_image])) if of_image else 0.0
+        for of_image in groups
+    ]
+    mean = float(np.mean([value for value in raw if value] or [1.0]))
+    return [min(value / mean, LARGEST_WEIGHT) if value else 0.5 for value in raw]
 
 
 def sampled_frames(path: Path) -> Iterator[np.ndarray]:
@@ -153,20 +240,15 @@ def sampled_frames(path: Path) -> Iterator[np.ndarray]:
 
 
 def annotated(scene: Scene, source: str) -> AnnotatedImage:
-    """A scene of a folder of this name, with its annotated faces alone."""
+    """A scene of a folder of this name, with its annotated faces alone, as they are."""
     faces = face_boxes(scene)
-    return AnnotatedImage(scene.path, faces, _array([]), portrait=False, source=source)
+    unmasked = tuple(face.label == UNMASKED for face in scene.faces)
+    return AnnotatedImage(scene.path, faces, _array([]), False, 1.0, source, unmasked)
 
 
 def face_boxes(scene: Scene) -> np.ndarray:
     """The boxes of a scene's annotated faces, (N, 4) float32, xyxy in pixels."""
     return as_array([face.box for face in scene.faces]).astype(np.float32)
-
-
-def _labelled(path: Path, labels: Sequence[PseudoLabel], portrait: bool) -> AnnotatedImage | None:
-    faces = [label.box for label in labels if label.confidence > FACE_CONFIDENCE]
-    ignored = [label.box for label in labels if label.confidence <= FACE_CONFIDENCE]
-    return AnnotatedImage(path, _array(faces), _array(ignored), portrait) if faces else None
 
 
 def _sides(box: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from facemask.data.augmentation import photometric_jitter, random_noise
 from facemask.detect.builtin import LONGER_SIDE
 from facemask.images import read_image
 from facemask.keras_backend import load_keras
-from facemask.train_face_detector.targets import assign_targets
+from facemask.train_face_detector.targets import make_targets
 
 CACHED_PHOTOGRAPHS = 4000  # kept in memory, as small as training shows them: about 0.4 MB each
 
@@ -24,13 +24,18 @@ MOSAIC_SCALE, MOSAIC_FACE = (0.4, 1.3), (12.0, 0.36)
 PORTRAITS = 0.35  # ratio of the photographs
 MOSAICS = 0.6  # ratio of the samples
 ASPECT = 0.12  # the largest logarithm of the change of the aspect ratio
-ROTATION_DEGREES = 5.0  # standard deviation
+# Mostly a head is upright; the first is a standard deviation, the second the largest angle.
+ROTATION_DEGREES, TILTED, TILT_DEGREES = 5.0, 0.15, 40.0
+# Ratio of the scenes' samples in which one face gets a width from this range, in pixels, instead:
+# the faces of a scene are mostly small. Its scale stays within the third.
+ZOOMED, ZOOMED_FACE, ZOOM = 0.3, (14.0, 400.0), (0.3, 3.5)
 # The ratio of a face's area that must be inside the crop; otherwise the face is ignored. A mosaic
 # needs more: half a face beside another photograph does not look like one at an image's border.
 VISIBLE, VISIBLE_IN_MOSAIC = 0.55, 0.85
 SMALLEST_FACE = 5.0  # pixels; smaller faces are ignored
 PASTED = 0.8  # ratio of the portraits that are pasted onto a scene
 DARK = 0.1  # ratio of the samples that are darkened, as photographs of dark rooms
+BACKLIT = 0.06  # ratio of the samples in which a face is dark before a bright background
 NOISE = 40.0  # the largest standard deviation, of 255
 # Below this scale, a warp skips pixels. Mostly the photograph is shrunk before, to a size somewhat
 # larger than needed; not always, since cameras and other programs skip pixels too.
@@ -45,15 +50,26 @@ class AnnotatedImage:
     faces: np.ndarray
     ignore_boxes: np.ndarray  # where there may be a face or not
     portrait: bool  # whether its faces fill it
-    repeat: int = 1  # how often it is shown, relative to others of its kind
+    weight: float = 1.0  # how often it is shown, relative to others of its kind
     source: str = ""  # the name of the folder that it belongs to
+    unmasked: tuple[bool, ...] = ()  # of each face; empty where it is not known
+
+
+class Pool:
+    """Photographs to draw from, each by its weight."""
+
+    def __init__(self, images: Sequence[AnnotatedImage]):
+        self.images = list(images)
+        self._limits = np.cumsum([image.weight for image in images])
+
+    def draw(self, rng: np.random.Generator) -> AnnotatedImage:
+        number = np.searchsorted(self._limits, rng.random() * self._limits[-1], side="right")
+        return self.images[min(int(number), len(self.images) - 1)]
 
 
 class Pools(NamedTuple):
-    """The photographs to draw from, each as often as it is to be shown."""
-
-    scenes: list[AnnotatedImage]
-    portraits: list[AnnotatedImage]
+    scenes: Pool
+    portraits: Pool
 
 
 # (height, width, 3) uint8, BGR; boxes of faces; boxes to ignore: (N, 4) float32, xyxy in pixels.
@@ -71,7 +87,7 @@ def face_batches(
     """A keras.utils.PyDataset of samples, (N, size, size, 3) float32, BGR, 0 to 255, and targets.
 
     shapes: the (size in pixels, N) of batches, which take turns; steps: batches of an epoch. The
-    targets are those of assign_targets. The same seed and epoch give the same batches.
+    targets are those of make_targets. The same seed and epoch give the same batches.
     """
     keras = load_keras()
     pools = make_pools(images)
@@ -94,18 +110,17 @@ def face_batches(
                 rng = np.random.default_rng((seed, self._epoch, number, row))
                 image, faces, ignored = random_sample(pools, size, rng)
                 pixels.append(image.astype(np.float32))
-                targets.append(assign_targets(faces, ignored, size, size))
+                targets.append(make_targets(faces, ignored, size, size))
             return np.stack(pixels), np.stack(targets)
 
     return FaceBatches()
 
 
 def make_pools(images: Sequence[AnnotatedImage]) -> Pools:
-    """Scenes and portraits, repeated."""
-    pools = Pools([], [])
-    for image in images:
-        pools[image.portrait].extend([image] * image.repeat)
-    return pools
+    return Pools(
+        Pool([image for image in images if not image.portrait]),
+        Pool([image for image in images if image.portrait]),
+    )
 
 
 def random_sample(pools: Pools, size: int, rng: np.random.Generator) -> Sample:
@@ -115,8 +130,12 @@ def random_sample(pools: Pools, size: int, rng: np.random.Generator) -> Sample:
     else:
         source = _choose(pools, rng)
         scales = _scales(source, SCENE_SCALE, PORTRAIT_FACE, size)
-        image, faces, ignored = _crop(source, (size, size), scales, VISIBLE, pools.scenes, rng)
+        image, faces, ignored = _crop(
+            source, (size, size), scales, VISIBLE, pools.scenes, rng, zoom=True
+        )
     image = photometric_jitter(image, rng)
+    if len(faces) and rng.random() < BACKLIT:
+        image = _backlit(image, faces[int(rng.integers(len(faces)))], rng)
     if rng.random() < DARK:
         image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.25, 0.6))
     chance = rng.random()
@@ -132,8 +151,21 @@ def random_sample(pools: Pools, size: int, rng: np.random.Generator) -> Sample:
 
 
 def _choose(pools: Pools, rng: np.random.Generator) -> AnnotatedImage:
-    pool = pools[int(rng.random() < PORTRAITS)] or pools.scenes or pools.portraits
-    return pool[int(rng.integers(len(pool)))]
+    pool = pools[int(rng.random() < PORTRAITS)]
+    if not pool.images:
+        pool = pools.scenes if pools.scenes.images else pools.portraits
+    return pool.draw(rng)
+
+
+def _backlit(image: np.ndarray, face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image that is dark around a face, and brighter the further away."""
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    centre, sides = (face[:2] + face[2:]) / 2, np.maximum(face[2:] - face[:2], 1)
+    distance = ((columns - centre[0]) / sides[0]) ** 2 + ((rows - centre[1]) / sides[1] / 1.5) ** 2
+    shade = np.exp(-distance / 2)[..., None]
+    dark, glare = rng.uniform(0.3, 0.8), rng.uniform(20, 110)
+    lit = image * (1 - dark * shade) + glare * (1 - shade)
+    return np.clip(lit, 0, 255).astype(np.uint8)
 
 
 def _scales(source: AnnotatedImage, scene: Scales, face: Scales, size: int) -> Scales:
@@ -164,18 +196,20 @@ def _crop(
     size: tuple[int, int],
     scales: Scales,
     visible: float,
-    backgrounds: Sequence[AnnotatedImage],
+    backgrounds: Pool | None,
     rng: np.random.Generator,
+    zoom: bool = False,
 ) -> Sample:
     """A photograph at a random scale, rotated a little, mirrored, mostly with a face in the crop.
 
     size: (width, height) of the crop, pixels; scales: see _scales; visible: see VISIBLE.
-    backgrounds: the scenes that a portrait is pasted onto, where it does not fill the crop.
+    backgrounds: the scenes that a portrait is pasted onto, where it does not fill the crop; zoom:
+    whether ZOOMED applies.
     """
-    photograph, faces, ignored, scale = _scaled(source, scales, rng)
+    photograph, faces, ignored, scale = _scaled(source, scales, zoom, rng)
     sides = np.array([photograph.shape[1], photograph.shape[0]], dtype=float)
     linear, offset = _random_affine(sides, np.array(size), faces, scale, source.portrait, rng)
-    pasted = source.portrait and bool(backgrounds) and rng.random() < PASTED
+    pasted = source.portrait and backgrounds and backgrounds.images and rng.random() < PASTED
     border = cv2.BORDER_CONSTANT if pasted or rng.random() < 0.7 else cv2.BORDER_REFLECT
     # In OpenCV the centre of the first pixel is at 0; in a box it is at 0.5.
     matrix = np.column_stack([linear, offset + linear @ np.array([0.5, 0.5]) - 0.5])
@@ -200,8 +234,8 @@ def _crop(
     if pasted:
         covered = cv2.warpAffine(np.ones(photograph.shape[:2], np.uint8), matrix, size)
         if not covered.all():
-            scene = backgrounds[int(rng.integers(len(backgrounds)))]
-            behind = _crop(scene, size, MOSAIC_SCALE, VISIBLE_IN_MOSAIC, (), rng)
+            scene = backgrounds.draw(rng)
+            behind = _crop(scene, size, MOSAIC_SCALE, VISIBLE_IN_MOSAIC, None, rng)
             image = np.where(covered[..., None] > 0, image, behind[0])
             ratios = np.array([covered_ratio(covered, box) for box in behind[1]])
             free = ratios <= 1 - VISIBLE_IN_MOSAIC
@@ -211,7 +245,7 @@ def _crop(
 
 
 def _scaled(
-    source: AnnotatedImage, scales: Scales, rng: np.random.Generator
+    source: AnnotatedImage, scales: Scales, zoom: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """A photograph, its faces and boxes to ignore, and the scale that is still to be applied."""
     photograph, shrunk = _read(source.path)
@@ -221,7 +255,12 @@ def _scaled(
         widths = faces[:, 2] - faces[:, 0] if len(faces) else np.array([photograph.shape[1] / 2])
         scale /= max(1.0, float(widths.max()))
     else:
-        scale *= LONGER_SIDE / max(photograph.shape[:2])
+        usual = LONGER_SIDE / max(photograph.shape[:2])
+        scale *= usual
+        if zoom and len(faces) and rng.random() < ZOOMED:
+            face = faces[int(rng.integers(len(faces)))]
+            width = np.exp(rng.uniform(*np.log(ZOOMED_FACE)))
+            scale = float(np.clip(width / max(1.0, face[2] - face[0]), *(usual * np.array(ZOOM))))
     if scale < SMOOTH_SCALE and rng.random() < 0.7:
         ratio = SMOOTH_MARGIN * scale
         photograph = cv2.resize(photograph, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
@@ -238,7 +277,11 @@ def _random_affine(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A random affine map, (2, 2) and (2,), of a photograph of these sides to a crop of those."""
-    angle = np.deg2rad(rng.normal(0, ROTATION_DEGREES) if rng.random() < 0.4 else 0.0)
+    chance = rng.random()
+    degrees = rng.normal(0, ROTATION_DEGREES) if chance < 0.4 else 0.0
+    if chance > 1 - TILTED:
+        degrees = rng.uniform(-TILT_DEGREES, TILT_DEGREES)
+    angle = np.deg2rad(degrees)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     aspect = np.exp(rng.uniform(-ASPECT, ASPECT))
     mirror = rng.choice([-1.0, 1.0])

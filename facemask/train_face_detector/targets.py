@@ -1,85 +1,130 @@
-"""The targets of the built-in face detector for an image, and the loss of its predictions."""
+"""The targets of the built-in face detector's anchor points, and the loss of its predictions.
+
+Which anchor points a face is trained on depends on what the network predicts there, so that it is
+decided anew in each step: task-aligned assignment (Feng et al., TOOD: Task-aligned One-stage Object
+Detection, 2021). All is Keras operations, for every backend.
+"""
 
 from typing import Any
 
 import numpy as np
 
-from facemask.detect.anchor_points import STRIDES, anchor_points
+from facemask.detect.anchor_points import anchor_points
+from facemask.geometry import areas
 from facemask.keras_backend import load_keras
 
-# Square root of a face's area, in pixels, that the anchor points of each stride are trained on. The
-# ranges overlap, so that a face that grows from frame to frame is not lost between two strides.
-SIZE_RANGES = ((0.0, 44.0), (28.0, 110.0), (72.0, 240.0), (160.0, float("inf")))
-# An anchor point belongs to a face when it lies this near to its centre: in strides, or as a ratio
-# of the box's sides. The larger of the two counts.
-CENTRE_RADIUS_STRIDES, CENTRE_RADIUS_SIDES = 0.75, 0.15
-# Anchor points further out, up to this ratio of the sides, are ignored.
-IGNORE_RADIUS_SIDES = 0.3
+# Boxes of an image, at most; the rest of a crowd is left out. All images of a batch have as many.
+MAX_BOXES = 48
+# The kinds of boxes; the loss leaves IGNORE out, where there may be a face or not.
+FACE, NO_BOX, IGNORE = 1.0, 0.0, -1.0
+
+# An anchor point inside a face may be trained on it; and one this near to its centre, in strides,
+# or a small face could lie between all points.
+CENTRE_RADIUS_STRIDES = 0.75
+# A face is trained on this many points, those with the highest score^SCORE_POWER * IoU^IOU_POWER.
+POINTS_OF_FACE = 7
+SCORE_POWER, IOU_POWER = 0.5, 4.0
+LEAST_IOU = 1e-3  # in its place, where a box does not touch its face yet
 BOX_WEIGHT = 2.0  # of the box loss, beside the classification loss
 
-# The kinds of anchor points; the loss leaves IGNORE out.
-FACE, BACKGROUND, IGNORE = 1.0, 0.0, -1.0
 
-
-def assign_targets(
+def make_targets(
     faces: np.ndarray, ignore_boxes: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """The target of each anchor point of an image of height x width pixels, (A, 5) float32.
+    """The targets of an image of height x width pixels, (MAX_BOXES + A, 5) float32.
 
-    The first column is FACE, BACKGROUND or IGNORE. For FACE, the others are the distances from the
-    anchor point to the left, top, right and bottom side of the box, in strides.
+    First the boxes: the kind, and the corners, xyxy in pixels. Of too many, the largest are kept,
+    faces first. Then the A anchor points: x, y, the stride, and zeros. The loss needs them, and
+    knows the size of the images from the targets alone.
 
-    faces: (N, 4) boxes, xyxy in pixels; ignore_boxes: (M, 4), where there may be a face or not. An
-    anchor point that is near to several faces belongs to the smallest.
+    faces: (N, 4); ignore_boxes: (M, 4).
     """
     points, strides = anchor_points(height, width)
-    targets = np.zeros((len(points), 5), np.float32)
-    for box in ignore_boxes:
-        inside = (points > box[:2]) & (points < box[2:])
-        targets[inside.all(axis=1), 0] = IGNORE
-    areas = np.prod(faces[:, 2:] - faces[:, :2], axis=1)
-    level = np.searchsorted(STRIDES, strides)
-    low, high = np.array(SIZE_RANGES).T[:, level]
-    order = np.argsort(-areas)
-    for box in faces[order]:  # first, so that FACE replaces IGNORE
-        distance = np.abs(points - (box[:2] + box[2:]) / 2)
-        ignored = distance < IGNORE_RADIUS_SIDES * (box[2:] - box[:2])
-        targets[ignored.all(axis=1), 0] = IGNORE
-    for box, area in zip(faces[order], areas[order], strict=True):
-        distance = np.abs(points - (box[:2] + box[2:]) / 2)
-        radius = np.maximum(
-            CENTRE_RADIUS_STRIDES * strides[:, None], CENTRE_RADIUS_SIDES * (box[2:] - box[:2])
-        )
-        size = np.sqrt(area)
-        near = (distance < radius).all(axis=1) & (low <= size) & (size < high)
-        targets[near, 0] = FACE
-        targets[near, 1:3] = (points[near] - box[:2]) / strides[near, None]
-        targets[near, 3:] = (box[2:] - points[near]) / strides[near, None]
+    targets = np.zeros((MAX_BOXES + len(points), 5), np.float32)
+    start = 0
+    for kind, boxes in ((FACE, faces), (IGNORE, ignore_boxes)):
+        order = np.argsort(-areas(boxes), kind="stable")[: MAX_BOXES - start]
+        end = start + len(order)
+        targets[start:end, 0], targets[start:end, 1:] = kind, boxes[order]
+        start = end
+    targets[MAX_BOXES:, :2], targets[MAX_BOXES:, 2] = points, strides
     return targets
 
 
 def face_loss(targets: Any, predictions: Any) -> Any:
     """The loss of a batch, a scalar Keras tensor.
 
-    targets: those of assign_targets, (N, A, 5); predictions: those of build_face_network, of the
-    same shape. The sum over a batch is divided by its number of FACE anchor points.
+    targets: those of make_targets, (N, MAX_BOXES + A, 5), of images of one size; predictions: those
+    of build_face_network, (N, A, 5). The sum is divided by the sum of the scores to predict.
 
-    Quality focal loss (Li et al., Generalized Focal Loss, 2020) trains the score to be the IoU of
-    the predicted box; generalized IoU (Rezatofighi et al., 2019) trains the box.
+    Quality focal loss (Li et al., Generalized Focal Loss, 2020) trains the score to be that of
+    assign_targets; generalized IoU (Rezatofighi et al., 2019) trains the box.
     """
     ops = load_keras().ops
-    kind = targets[..., 0]
-    is_face = ops.cast(kind == FACE, "float32")
-    count = ops.maximum(ops.sum(is_face), 1.0)
-    iou, generalized_iou = _ious(predicted_distances(predictions[..., 1:]), targets[..., 1:])
-
+    anchors, targets = targets[0, MAX_BOXES:], targets[:, :MAX_BOXES]
+    points, strides = anchors[:, :2], anchors[:, 2]
+    boxes = predicted_boxes(predictions[..., 1:], points, strides)
     logit = predictions[..., 0]
-    score = ops.stop_gradient(is_face * ops.clip(iou, 0.0, 1.0))
+    assigned, score, ignored = (
+        ops.stop_gradient(value)
+        for value in assign_targets(targets, ops.sigmoid(logit), boxes, points, strides)
+    )
     # Binary cross-entropy from the logit: this form neither overflows nor loses precision.
     entropy = ops.maximum(logit, 0.0) - logit * score + ops.softplus(-ops.absolute(logit))
-    focal = ops.square(ops.absolute(score - ops.sigmoid(logit))) * entropy
-    focal = ops.sum(focal * ops.cast(kind != IGNORE, "float32"))
-    return (focal + BOX_WEIGHT * ops.sum(is_face * (1.0 - generalized_iou))) / count
+    focal = ops.square(ops.absolute(score - ops.sigmoid(logit))) * entropy * (1.0 - ignored)
+    _, generalized_iou = box_ious(boxes, assigned)
+    total = ops.sum(focal) + BOX_WEIGHT * ops.sum(score * (1.0 - generalized_iou))
+    return total / ops.maximum(ops.sum(score), 1.0)
+
+
+def assign_targets(
+    targets: Any, scores: Any, boxes: Any, points: Any, strides: Any
+) -> tuple[Any, Any, Any]:
+    """Of each anchor point: the box to predict (N, A, 4), the score, and whether to ignore it.
+
+    The score (N, A) is 0 for background. At the best point of a face it is the IoU of the
+    predicted box, and at its other points less, so that one of them wins. Ignored (N, A): 1 inside
+    a box to ignore, where there is no face.
+
+    targets: the boxes of make_targets, (N, MAX_BOXES, 5). scores (N, A) and boxes (N, A, 4): the
+    network's, at points (A, 2) of strides (A,).
+    """
+    ops = load_keras().ops
+    kinds, truth = targets[..., :1], targets[..., 1:]  # (N, G, 1), (N, G, 4)
+    is_face = ops.cast(kinds == FACE, "float32")
+    x, y = points[:, 0], points[:, 1]
+    x1, y1, x2, y2 = (truth[..., side : side + 1] for side in range(4))
+    inside = (x > x1) & (x < x2) & (y > y1) & (y < y2)  # (N, G, A)
+    radius = CENTRE_RADIUS_STRIDES * strides
+    near = ops.absolute(x - (x1 + x2) / 2) < radius
+    near = near & (ops.absolute(y - (y1 + y2) / 2) < radius)
+    candidates = ops.cast(inside | near, "float32") * is_face
+
+    iou, _ = box_ious(boxes[:, None], truth[:, :, None])  # (N, G, A)
+    quality = ops.power(ops.maximum(iou, LEAST_IOU), IOU_POWER) * candidates
+    quality = quality * ops.power(scores[:, None] + 1e-6, SCORE_POWER)
+    least = ops.top_k(quality, POINTS_OF_FACE)[0][..., -1:]
+    chosen = ops.cast(quality >= least, "float32") * candidates
+    # A point that several faces want is trained on the one that it fits best.
+    quality = quality * chosen
+    best = ops.max(quality, axis=1, keepdims=True)
+    chosen = chosen * ops.cast(quality >= best, "float32")
+
+    highest = ops.max(quality, axis=2, keepdims=True)
+    best_iou = ops.max(iou * chosen, axis=2, keepdims=True)
+    score = ops.max(chosen * quality / ops.maximum(highest, 1e-12) * best_iou, axis=1)
+    index = ops.argmax(chosen, axis=1)  # (N, A)
+    assigned = ops.take_along_axis(truth, index[..., None], axis=1)
+    is_ignored = ops.any(inside & (kinds == IGNORE), axis=1)
+    is_background = ops.max(chosen, axis=1) == 0.0
+    return assigned, score, ops.cast(is_ignored & is_background, "float32")
+
+
+def predicted_boxes(logarithms: Any, points: Any, strides: Any) -> Any:
+    """Boxes (N, A, 4), xyxy in pixels, from the network's logarithms of distances (N, A, 4)."""
+    ops = load_keras().ops
+    distances = predicted_distances(logarithms) * strides[:, None]
+    return ops.concatenate([points - distances[..., :2], points + distances[..., 2:]], axis=-1)
 
 
 def predicted_distances(logarithms: Any) -> Any:
@@ -91,16 +136,22 @@ def predicted_distances(logarithms: Any) -> Any:
     return ops.exp(ops.clip(logarithms, -4.0, 4.0))
 
 
-def _ious(distances: Any, others: Any) -> tuple[Any, Any]:
-    """IoU and generalized IoU of boxes, given by distances from one point, (..., 4)."""
+def box_ious(boxes: Any, others: Any) -> tuple[Any, Any]:
+    """IoU and generalized IoU of boxes (..., 4), xyxy, whose shapes broadcast."""
     ops = load_keras().ops
 
-    def area(sides: Any) -> Any:
-        sizes = ops.maximum(sides[..., :2] + sides[..., 2:], 0.0)
-        return sizes[..., 0] * sizes[..., 1]
+    def area(starts: Any, ends: Any) -> Any:
+        sides = ops.maximum(ends - starts, 0.0)
+        return sides[..., 0] * sides[..., 1]
 
-    intersection = area(ops.minimum(distances, others))
-    union = area(distances) + area(others) - intersection
-    hull = area(ops.maximum(distances, others))
+    start, end, other_start, other_end = (
+        boxes[..., :2],
+        boxes[..., 2:],
+        others[..., :2],
+        others[..., 2:],
+    )
+    intersection = area(ops.maximum(start, other_start), ops.minimum(end, other_end))
+    union = area(start, end) + area(other_start, other_end) - intersection
+    hull = area(ops.minimum(start, other_start), ops.maximum(end, other_end))
     iou = intersection / ops.maximum(union, 1e-6)
     return iou, iou - (hull - union) / ops.maximum(hull, 1e-6)
