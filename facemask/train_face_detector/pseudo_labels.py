@@ -18,8 +18,9 @@ from facemask.sample_dataset.mask import PATTERNS, draw_mask, points_on_face
 from facemask.train_face_detector.label_store import PseudoLabel
 from facemask.train_face_detector.samples import AnnotatedImage
 
-# A pseudo-label of more confidence is a face; of less, it is ignored in training.
-FACE_CONFIDENCE = 0.8
+# A pseudo-label of more confidence is a face; of less, down to the second, it is ignored in training.
+# Below are mostly sleeves, necks and leaves, which the network is to learn as background.
+FACE_CONFIDENCE, IGNORE_CONFIDENCE = 0.8, 0.55
 # A pseudo-label is of an annotated face above the first IoU, and of none below the second.
 SAME_FACE_IOU, OTHER_FACE_IOU = 0.4, 0.2
 UNMASKED = "without_mask"
@@ -81,7 +82,7 @@ class Annotator:
         ignored = [
             label.box
             for label, values in zip(labels, overlaps, strict=True)
-            if values.max(initial=0) < OTHER_FACE_IOU
+            if label.confidence > IGNORE_CONFIDENCE and values.max(initial=0) < OTHER_FACE_IOU
         ]
         seen = np.array(overlaps).reshape(-1, len(faces)).max(axis=0, initial=0)
         kept = seen >= OTHER_FACE_IOU if detected else np.ones(len(faces), bool)
@@ -117,20 +118,17 @@ class Annotator:
 
         portrait: whether a face fills it; unmasked: what most faces in it are.
         """
-        labels = self._labels(path, portrait)
-        boxes = [label.box + self._reference[unmasked] * _sides(label.box) for label in labels]
-        faces = [
-            box
-            for box, label in zip(boxes, labels, strict=True)
-            if label.confidence > FACE_CONFIDENCE
-        ]
+        height, width = read_image(path).shape[:2]
+        faces, ignored = [], []
+        for label in self._labels(path, portrait):
+            box = label.box + self._reference[unmasked] * _sides(label.box)
+            box = np.clip(box, 0, [width, height, width, height])  # faces fill a portrait, and more
+            if label.confidence > FACE_CONFIDENCE:
+                faces.append(box)
+            elif label.confidence > IGNORE_CONFIDENCE:
+                ignored.append(box)
         if not faces:
             return None
-        ignored = [
-            box
-            for box, label in zip(boxes, labels, strict=True)
-            if label.confidence <= FACE_CONFIDENCE
-        ]
         kinds = (unmasked,) * len(faces)
         return AnnotatedImage(path, _array(faces), _array(ignored), portrait, 1.0, source, kinds)
 
