@@ -20,10 +20,8 @@ WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
 # The longer side of the network's input, in pixels, in detection and in training.
 LONGER_SIDE = 640
-# Small boxes beside the large face of a portrait are mostly an ear, a badge or a bush. So a box
-# whose width is below this ratio of the widest high-confidence box needs high confidence itself.
-# On 48 scenes this dropped no face.
-SMALL_BOX_RATIO, HIGH_CONFIDENCE = 0.3, 0.9
+# The network's distances are limited to e^-4 to e^4 strides, in detection and in training.
+LARGEST_LOGARITHM = 4.0
 
 
 class BuiltinFaceDetector:
@@ -80,17 +78,16 @@ def decode_predictions(
     """Boxes (N, 4), xyxy in pixels of the network's input, and confidences (N,), highest first.
 
     predictions: (A, 5) float32, a row for each anchor point of an input of height x width pixels:
-    the confidence, and the distances from the point to the box's left, top, right and bottom side,
-    in strides. Only boxes strictly above the confidence are returned, after non-maximum
-    suppression and without the small ones that SMALL_BOX_RATIO excludes.
+    the logit of the confidence, and the logarithms of the distances from the point to the box's
+    left, top, right and bottom side, in strides. Only boxes strictly above the confidence are
+    returned, after non-maximum suppression.
     """
     points, strides = anchor_points(height, width)
-    chosen = np.flatnonzero(predictions[:, 0] > confidence)
+    confidences = 1 / (1 + np.exp(-np.clip(predictions[:, 0], -80, 80)))
+    chosen = np.flatnonzero(confidences > confidence)
     chosen = chosen[np.argsort(-predictions[chosen, 0], kind="stable")]
-    distances = predictions[chosen, 1:] * strides[chosen, None]
+    logarithms = np.clip(predictions[chosen, 1:], -LARGEST_LOGARITHM, LARGEST_LOGARITHM)
+    distances = np.exp(logarithms) * strides[chosen, None]
     boxes = np.hstack([points[chosen] - distances[:, :2], points[chosen] + distances[:, 2:]])
     kept = nms(boxes, NMS_IOU, BUILTIN_NMS_IOS)
-    boxes, confidences = boxes[kept], predictions[chosen[kept], 0]
-    widths, high = boxes[:, 2] - boxes[:, 0], confidences > HIGH_CONFIDENCE
-    valid = high | (widths >= SMALL_BOX_RATIO * widths[high].max(initial=0))
-    return boxes[valid], confidences[valid]
+    return boxes[kept], confidences[chosen[kept]]

@@ -2,7 +2,7 @@
 
 TensorFlow has the converter. Where Keras runs on another backend a child process converts:
 
-    python -m facemask.train.export MODEL.keras SHAPE QUANTIZATION CALIBRATION.npy OUTPUT.tflite
+    python -m facemask.train.export MODEL.keras SHAPE_AND_FLOAT_LAYERS QUANTIZATION CALIBRATION.npy OUTPUT.tflite
 """
 
 import contextlib
@@ -65,25 +65,30 @@ def convert(
     shape: Shape,
     quantize: Quantization = "float16",
     calibration: Sequence[np.ndarray] = (),
+    float_layers: Sequence[str] = (),
 ) -> bytes:
     """A Keras model of one float32 input of a shape, as the bytes of a `.tflite` file.
 
     path: where they will go, for the error's message. quantize, calibration: as export_tflite
-    takes them.
+    takes them. float_layers: how the names of layers begin that stay float32 with int8.
     Raises FacemaskError for a model that can't be converted.
     """
     in_process = load_keras().backend.backend() == "tensorflow"
     with _silenced():
         try:
             how = _convert if in_process else _convert_in_child
-            return how(model, shape, quantize, calibration)
+            return how(model, shape, quantize, calibration, float_layers)
         except Exception as error:  # the converter raises many kinds, plain Exception among them
             message = " ".join(str(error).split())[:300] or type(error).__name__
             raise FacemaskError(f"{path}: the model can't be converted: {message}") from error
 
 
 def _convert(
-    model: Any, shape: Shape, quantize: Quantization, calibration: Sequence[np.ndarray]
+    model: Any,
+    shape: Shape,
+    quantize: Quantization,
+    calibration: Sequence[np.ndarray],
+    float_layers: Sequence[str] = (),
 ) -> bytes:
     import tensorflow as tf
 
@@ -100,16 +105,36 @@ def _convert(
         converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
     converter.representative_dataset = lambda: ([image[None]] for image in calibration)
-    # The debugger is TensorFlow's way to leave operations out.
-    return tf.lite.experimental.QuantizationDebugger(
-        converter=converter,
-        debug_dataset=converter.representative_dataset,
-        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
-    ).get_nondebug_quantized_model()
+
+    def quantized(left_out: dict[str, list[str]]) -> bytes:
+        # The debugger is TensorFlow's way to leave operations out.
+        return tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=converter.representative_dataset,
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(**left_out),
+        ).get_nondebug_quantized_model()
+
+    if not float_layers:
+        return quantized({"denylisted_ops": ["SOFTMAX"]})
+    # Operations are known by their tensors, whose names begin with the layer's and go on as the
+    # converter likes: a first conversion tells them. Concatenating numbers of several ranges in
+    # int8 would give all of them the coarsest.
+    ops = ["SOFTMAX", "CONCATENATION", "RESHAPE"]
+    interpreter = tf.lite.Interpreter(model_content=quantized({"denylisted_ops": ops}))
+    nodes = [
+        tensor["name"]
+        for tensor in interpreter.get_tensor_details()
+        if any(f"/{name}" in tensor["name"] for name in float_layers)
+    ]
+    return quantized({"denylisted_ops": ops, "denylisted_nodes": nodes})
 
 
 def _convert_in_child(
-    model: Any, shape: Shape, quantize: Quantization, calibration: Sequence[np.ndarray]
+    model: Any,
+    shape: Shape,
+    quantize: Quantization,
+    calibration: Sequence[np.ndarray],
+    float_layers: Sequence[str] = (),
 ) -> bytes:
     """The same, by a process whose Keras runs on TensorFlow."""
     keras = load_keras()
@@ -120,7 +145,8 @@ def _convert_in_child(
         keras.Model(model.inputs, model.outputs).save(source)  # without the optimizer
         if calibration:
             np.save(inputs, np.stack(calibration))
-        arguments = [source, json.dumps(shape), quantize, inputs, output]
+        shape_and_layers = json.dumps([shape, list(float_layers)])
+        arguments = [source, shape_and_layers, quantize, inputs, output]
         child = subprocess.run(
             [sys.executable, "-m", "facemask.train.export", *arguments],
             env={
@@ -140,12 +166,13 @@ def _convert_in_child(
 
 def _main() -> None:
     """Convert in the child: arguments as _convert_in_child passes them."""
-    source, shape, _, inputs, output = sys.argv[1:]
+    source, shape_and_layers, _, inputs, output = sys.argv[1:]
+    shape, float_layers = json.loads(shape_and_layers)
     quantize = cast(Quantization, sys.argv[3])
     with _silenced():
         model = load_keras().models.load_model(source, compile=False)
         calibration = np.load(inputs) if quantize == "int8" else ()
-        content = _convert(model, tuple(json.loads(shape)), quantize, calibration)
+        content = _convert(model, tuple(shape), quantize, calibration, float_layers)
     Path(output).write_bytes(content)
 
 

@@ -116,7 +116,7 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     info("calibrating confidences...")
     calibration = calibrate(trainer.network, images["validation"])
     info("saving face detector...")
-    export(args.output, trainer.network, *calibration)
+    export(args.output, trainer.network, *calibration, images["validation"])
     table = card.figures_table(args.output, images["test"])
     made_by = options.command_line(args), options.settings(args), model.versions()
     with replacing(args.output.with_suffix(".md")) as temporary:

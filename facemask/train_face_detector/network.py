@@ -7,7 +7,6 @@ import numpy as np
 
 from facemask.detect.anchor_points import STRIDES
 from facemask.keras_backend import load_keras
-from facemask.train_face_detector.targets import predicted_distances
 
 # Blocks of MobileNetV2 (Sandler et al., 2018) without its last one: output channels, stride, and
 # how many of the expanded channels are kept (of 6 times the input channels). Small faces need a
@@ -39,6 +38,10 @@ PYRAMID = 48  # channels of each level of the pyramid
 # Most anchor points are background. Unless the first predictions say so, the first steps destroy
 # what the backbone has learned (Lin et al., Focal Loss, 2017).
 PRIOR = 0.01
+
+# How the names of the last layers begin. They stay float32 in an int8 network: in whole numbers,
+# confidences near .5 would be .04 apart.
+OUTPUT_LAYERS = ("face_", "box_")
 
 SAMPLES = 64  # positions of an image that a block's projection is fitted to
 
@@ -93,16 +96,19 @@ def build_backbone(inputs: Any, stem: int, blocks: Sequence[Block]) -> list[Any]
     return outputs
 
 
-def detector_model(network: Any, scale: float = 1.0, offset: float = 0.0) -> Any:
-    """The network with the outputs that detect.builtin reads: confidences, distances in strides.
+def calibrated(network: Any, scale: float, offset: float) -> Any:
+    """A copy of a network whose logits of faces are multiplied by scale, plus offset.
 
-    scale and offset calibrate the logit of a face.
+    The numbers go into the weights, so that the copy takes no more time.
     """
     keras = load_keras()
-    output = network.output
-    confidence = keras.ops.sigmoid(output[..., :1] * scale + offset)
-    distances = predicted_distances(output[..., 1:])
-    return keras.Model(network.input, keras.ops.concatenate([confidence, distances], axis=-1))
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    for stride in STRIDES:
+        layer = copy.get_layer(f"face_{stride}")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * scale, bias * scale + offset])
+    return copy
 
 
 def _has_shortcut(blocks: Sequence[Block], number: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from facemask.detect.anchor_points import anchor_points
+from facemask.detect.builtin import LARGEST_LOGARITHM
 from facemask.geometry import areas
 from facemask.keras_backend import load_keras
 
@@ -128,12 +129,9 @@ def predicted_boxes(logarithms: Any, points: Any, strides: Any) -> Any:
 
 
 def predicted_distances(logarithms: Any) -> Any:
-    """Distances in strides from the logarithms that the network gives.
-
-    They are limited to e^-4 to e^4 strides: wild first predictions must not overflow.
-    """
+    """Distances in strides from the logarithms that the network gives, limited as in detection."""
     ops = load_keras().ops
-    return ops.exp(ops.clip(logarithms, -4.0, 4.0))
+    return ops.exp(ops.clip(logarithms, -LARGEST_LOGARITHM, LARGEST_LOGARITHM))
 
 
 def box_ious(boxes: Any, others: Any) -> tuple[Any, Any]:

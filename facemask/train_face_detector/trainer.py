@@ -8,12 +8,19 @@ from typing import Any
 import cv2
 import numpy as np
 
+from facemask.detect.builtin import LONGER_SIDE
 from facemask.errors import FacemaskError
 from facemask.files import replacing
+from facemask.images import read_image, resize
 from facemask.keras_backend import load_keras
 from facemask.train.checkpoint import Checkpoint, History, State
 from facemask.train.export import convert
-from facemask.train_face_detector.network import build_face_network, detector_model, prune_channels
+from facemask.train_face_detector.network import (
+    OUTPUT_LAYERS,
+    build_face_network,
+    calibrated,
+    prune_channels,
+)
 from facemask.train_face_detector.samples import (
     AnnotatedImage,
     face_batches,
@@ -195,11 +202,17 @@ def read_weights(path: Path) -> list[np.ndarray]:
     return network.get_weights()
 
 
-def export(path: Path, network: Any, scale: float, offset: float) -> None:
-    """Write a network as the `.tflite` that detect.builtin reads, with its calibration inside.
+def export(
+    path: Path, network: Any, scale: float, offset: float, images: Sequence[AnnotatedImage]
+) -> None:
+    """Write a network as the int8 `.tflite` that detect.builtin reads, with its calibration inside.
 
+    images: those from which the ranges of numbers are taken; some hundred are enough.
     Raises FacemaskError when it can't be converted or written.
     """
-    content = convert(path, detector_model(network, scale, offset), (1, None, None, 3))
+    size = LONGER_SIDE * 3 // 4, LONGER_SIDE
+    ranges = [resize(read_image(image.path), size).astype(np.float32) for image in images]
+    shape, copy = (1, None, None, 3), calibrated(network, scale, offset)
+    content = convert(path, copy, shape, "int8", ranges, OUTPUT_LAYERS)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
