@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tqdm import tqdm
 
     from facemask.data.splits import split_path
+    from facemask.detect.builtin import WEIGHTS
     from facemask.detect.classifier import MaskClassifier, check_model_file
     from facemask.evaluate.image_sets import read_trained_on
     from facemask.evaluate.metrics import rounded
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in trained_on and not args.include_seen:
             info(f"{name}: no {split.name} beside it, so that it may know some of the images")
     detectors = load_detectors(args.face, args.detector)
+    if "builtin" in detectors and not args.include_seen:
+        trained_on |= read_trained_on(["builtin"], [WEIGHTS])
     info("loading face mask detector model...")
     models = {name: MaskClassifier.load(file) for name, file in zip(names, files, strict=True)}
     progress = partial(tqdm, disable=None, unit=" images")

@@ -14,12 +14,14 @@ from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
+from statistics import fmean
 from typing import Any
 
+import cv2
 import numpy as np
 
 from facemask.evaluate.metrics import Ratio
-from facemask.geometry import ious
+from facemask.geometry import FaceBox, ious
 
 # A detection is of an annotated face from this overlap on, as in Pascal VOC.
 IOU_THRESHOLD = 0.5
@@ -31,6 +33,12 @@ AP_CONFIDENCE = 0.05
 WIDTH_LIMITS = (16, 24, 32, 60)
 WIDTHS = ("<16", "16-23", "24-31", "32-59", ">=60")
 WIDE_FACE_PX = 32  # from this width on, people see at a glance whether a face is masked
+# From this width on, how well a box fits counts as well: crops of such faces show what is in it.
+LARGE_FACE_PX = 100
+# The light on a face: the mean grey of its box, 0 to 255, and the limits between the groups. A
+# backlit face is dark, too.
+LIGHT_LIMITS = (60, 180)
+LIGHTS = ("dark", "usual", "bright")
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class ImageBoxes:
     scores: np.ndarray  # (M,)
     face_labels: Sequence[str] | None = None  # N
     box_labels: Sequence[str] | None = None  # M
+    face_lights: Sequence[str] | None = None  # N, of LIGHTS
 
 
 @dataclass(frozen=True)
@@ -153,24 +162,38 @@ def width_group(width: float) -> str:
     return WIDTHS[bisect(WIDTH_LIMITS, width)]
 
 
+def light_group(image: np.ndarray, box: FaceBox) -> str:
+    """The one of LIGHTS that a face belongs to. image: (H, W, 3) uint8, BGR; box: inside it."""
+    pixels = image[box.y1 : box.y2, box.x1 : box.x2]
+    return LIGHTS[bisect(LIGHT_LIMITS, float(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).mean()))]
+
+
 def detection_metrics(
     images: Sequence[ImageBoxes], confidence: float, known: Sequence[str]
 ) -> dict[str, Any]:
     """How many faces a detector finds by its boxes above a confidence: Ratios and counts.
 
-    `recall`, also by_width, by_label, and of `large` faces (WIDE_FACE_PX), is of the annotated
-    faces, whatever their classes; `precision` is of the boxes; `ignored` faces are of classes that
-    are not in `known`. images: with face_labels.
+    `recall`, also by_width, by_label, by_light, and of `large` faces (WIDE_FACE_PX), is of the
+    annotated faces, whatever their classes; `precision` is of the boxes; `large_iou` is the mean
+    IoU of the found faces from LARGE_FACE_PX on, None where there are none; `ignored` faces are of
+    classes that are not in `known`. images: with face_labels.
     """
     widths: list[float] = []
     labels: list[str] = []
+    lights: list[str] = []
     detected: list[bool] = []  # for each face
+    overlaps: list[float] = []  # of found large faces
     detections = 0
     for image in images:
         above = image.scores > confidence
         matches = match_boxes(image.faces, image.boxes[above], image.scores[above])
         widths += (image.faces[:, 2] - image.faces[:, 0]).tolist()
         labels += image.face_labels or []
+        lights += image.face_lights or []
+        for box, match in zip(image.boxes[above], matches, strict=True):
+            face = None if match is None else image.faces[match]
+            if face is not None and face[2] - face[0] >= LARGE_FACE_PX:
+                overlaps.append(float(ious(box, face)))
         detected += [index in matches for index in range(len(image.faces))]
         detections += len(matches)
 
@@ -187,5 +210,7 @@ def detection_metrics(
         "by_label": {
             name: recall([label == name for label in labels]) for name in sorted(set(labels))
         },
+        "by_light": {name: recall([light == name for light in lights]) for name in LIGHTS},
+        "large_iou": fmean(overlaps) if overlaps else None,
         "ignored": sum(label not in known for label in labels),
     }

@@ -23,6 +23,7 @@ from facemask.evaluate.detection import (
     ImageBoxes,
     average_precision,
     detection_metrics,
+    light_group,
     match_boxes,
     width_group,
 )
@@ -202,6 +203,7 @@ class Evaluation:
             boxes=as_array(boxes),
             scores=np.array([box.confidence for box in boxes]),
             face_labels=[face.label for face in faces],
+            face_lights=[light_group(image, face.box) for face in faces],
         )
         matches = match_boxes(scene.faces, scene.boxes, scene.scores)
         for box, match in zip(boxes, matches, strict=True):

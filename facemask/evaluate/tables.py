@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facemask.evaluate.detection import AP_CONFIDENCE, WIDE_FACE_PX
+from facemask.evaluate.detection import (
+    AP_CONFIDENCE,
+    LARGE_FACE_PX,
+    LIGHT_LIMITS,
+    WIDE_FACE_PX,
+)
 from facemask.evaluate.metrics import Ratio
 
 NOTES = """\
@@ -13,10 +18,11 @@ often they are right (Guo et al. 2017, 15 bins; 0 is best)."""
 
 DETECTION_NOTES = """\
 Found: the share of the annotated faces that a box of the detector covers, with at least half shared
-(intersection over union); also by the face's width, and by its class. Boxes right: the share of the
-detector's boxes that are of an annotated face. Both are of boxes of more than {confidence:g}
-confidence. ms: for one of the photographs, stretched to 640x480 pixels, the median of several calls
-of each detector in turn."""
+(intersection over union); also by the face's width, its class, and the light on it (dark: a mean
+grey below {dark}; bright: from {bright} on). Boxes right: the share of the detector's boxes that
+are of an annotated face. IoU: the mean intersection over union of the found faces of that width.
+All are of boxes of more than {confidence:g} confidence. ms: for one of the photographs, stretched to
+640x480 pixels, the median of several calls of each detector in turn."""
 
 PRECISION_NOTES = """\
 AP50: average precision at an intersection over union of .5; AP: the mean over .5, .55, ..., .95
@@ -71,7 +77,7 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         (WIDTH_TITLE, widths, []),
         (COLOUR_TITLE, colours, []),
         (BOXES_TITLE, _box_count_rows(sets), []),
-        ("", _detection_rows(sets), [DETECTION_NOTES.format(confidence=confidence)]),
+        ("", _detection_rows(sets), [_detection_notes(confidence)]),
         ("", _precision_rows(sets), [PRECISION_NOTES.format(confidence=lowest)]),
         ("", _agreement_rows(sets), [AGREEMENT_NOTES]),
     ]
@@ -79,6 +85,11 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         text for above, rows, below in blocks if rows for text in (above, _table(rows), *below)
     ]
     return "\n\n".join(filter(None, texts)) + "\n"
+
+
+def _detection_notes(confidence: float) -> str:
+    dark, bright = LIGHT_LIMITS
+    return DETECTION_NOTES.format(confidence=confidence, dark=dark, bright=bright)
 
 
 def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
@@ -128,8 +139,10 @@ def _detection_rows(sets: Records) -> Rows:
             "found": _percent(metrics["recall"].fraction),
             f">= {WIDE_FACE_PX} px": _percent_of(metrics["large"]),
             "boxes right": _percent(metrics["precision"].fraction),
+            f"IoU >= {LARGE_FACE_PX} px": _percent(metrics["large_iou"]),
             **{f"{width} px": _percent_of(ratio) for width, ratio in metrics["by_width"].items()},
             **{label: _percent_of(ratio) for label, ratio in metrics["by_label"].items()},
+            **{light: _percent_of(ratio) for light, ratio in metrics["by_light"].items()},
         }
         for record in sets
         for detector, metrics in record["findings"].items()

@@ -2,7 +2,8 @@
 
 TensorFlow has the converter. Where Keras runs on another backend a child process converts:
 
-    python -m facemask.train.export MODEL.keras SHAPE_AND_FLOAT_LAYERS QUANTIZATION CALIBRATION.npy OUTPUT.tflite
+    python -m facemask.train.export MODEL.keras SHAPE_AND_FLOAT_LAYERS QUANTIZATION \\
+        CALIBRATION.npy OUTPUT.tflite
 """
 
 import contextlib

@@ -25,6 +25,7 @@ from facemask.files import check_writable, file_digest, find, replacing
 from facemask.train_face_detector import options
 
 if TYPE_CHECKING:
+    from facemask.detect.types import Detector
     from facemask.train_face_detector.loading import Loaded
 
 
@@ -37,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check_files(args: argparse.Namespace) -> None:
     """Raise FacemaskError for files that can't be written, or are missing, before any work."""
+    from facemask.data.splits import split_path
     from facemask.train import backbones
     from facemask.train.checkpoint import checkpoint_path
 
     output, checkpoint = args.output, checkpoint_path(args.output)
     weights = [args.keep_weights] if args.keep_weights else []
-    check_writable(
-        output, output.with_suffix(".md"), output.with_suffix(".png"), checkpoint, *weights
-    )
+    beside = [output.with_suffix(suffix) for suffix in (".md", ".png")]
+    check_writable(output, *beside, split_path(output), checkpoint, *weights)
     backbones.check_weights(args.weights)
     if args.start and not find(args.start).is_file():
         raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
@@ -78,10 +79,11 @@ def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
 
 def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     """Train, calibrate and measure the detector, and write it with its card and its plot."""
+    from facemask.data.splits import split_path
     from facemask.train import backbones, model
     from facemask.train.checkpoint import Checkpoint, checkpoint_path
     from facemask.train_face_detector import card
-    from facemask.train_face_detector.loading import images_digest
+    from facemask.train_face_detector.loading import images_digest, write_parts
     from facemask.train_face_detector.trainer import Trainer, export, read_weights, save_weights
     from facemask.train_face_detector.validation import average_precision, calibrate, describe
 
@@ -117,16 +119,37 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     calibration = calibrate(trainer.network, images["validation"])
     info("saving face detector...")
     export(args.output, trainer.network, *calibration, images["validation"])
-    table = card.figures_table(args.output, images["test"])
+    write_parts(split_path(args.output), loaded.split, args.seed)
+    info("measuring face detectors...")
+    detectors = load_detectors([args.output, *args.compare], find(args.face))
+    tables = card.figures(detectors, images["test"], loaded.portraits)
     made_by = options.command_line(args), options.settings(args), model.versions()
     with replacing(args.output.with_suffix(".md")) as temporary:
-        text = card.card_text(args.output.name, *made_by, images, table, calibration)
+        text = card.card_text(args.output.name, *made_by, loaded, tables, calibration)
         temporary.write_text(text, encoding="utf-8")
     card.plot_history(args.output.with_suffix(".png"), trainer.history)
-    print(table)
+    print(tables)
     info(f"wrote {args.output}, and its card (.md) and its plot (.png) beside it")
     checkpoint.remove()
     return 0
+
+
+def load_detectors(files: Sequence[Path], folder: Path) -> "dict[str, Detector]":
+    """Detectors to measure, on one thread: these files, YuNet, and the SSD if it is there."""
+    from facemask.detect import registry
+    from facemask.detect.builtin import BuiltinFaceDetector
+    from facemask.detect.ssd import SSDFaceDetector
+    from facemask.evaluate.plots import unique
+
+    names = unique([file.stem for file in files])
+    detectors = {
+        name: BuiltinFaceDetector.load(file, threads=1)
+        for name, file in zip(names, files, strict=True)
+    }
+    others = ["ssd", "yunet"] if SSDFaceDetector.has_weights(folder) else ["yunet"]
+    return detectors | {
+        name: registry.load_detector(name, folder, threads=1, bulk=True) for name in others
+    }
 
 
 if __name__ == "__main__":

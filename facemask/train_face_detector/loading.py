@@ -47,9 +47,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The images of each part, the split of all photographs, and the conventions of the scenes."""
+    """What the sources give: images by part, portraits to test on, the split, the conventions."""
 
     images: Images
+    portraits: dict[str, list[Path]]  # those of the test part, by their folder's name
     split: dict[str, str]  # the part of each photograph, by its sha256
     conventions: Conventions
 
@@ -90,7 +91,9 @@ def load_images(
             if split[digest_of[scene.path]] == part
         ]
 
-    images = {part: [annotated(*scene) for scene in of_part(part, sources.scenes)] for part in PARTS}
+    images = {
+        part: [annotated(*scene) for scene in of_part(part, sources.scenes)] for part in PARTS
+    }
     if not images["train"] or not images["validation"]:
         raise FacemaskError(
             f"{', '.join(map(str, sources.scenes))}: expected scenes for training and for"
@@ -114,8 +117,16 @@ def load_images(
         replace(image, weight=weight)
         for image, weight in zip(images["train"], weights, strict=True)
     ]
+    test_portraits = {
+        group.resolve().name: [
+            path
+            for path in portraits
+            if path.is_relative_to(group) and split[digest_of[path]] == "test"
+        ]
+        for group in sources.portraits
+    }
     log("images: " + ", ".join(f"{len(images[name])} for {name}" for name in PARTS))
-    return Loaded(images, split, conventions)
+    return Loaded(images, test_portraits, split, conventions)
 
 
 def _training_images(
@@ -130,14 +141,14 @@ def _training_images(
 ) -> list[AnnotatedImage]:
     """Scenes and portraits, and copies of some unmasked ones with masks drawn onto the faces."""
     images = [annotator.scene(scene, source, source in detected) for scene, source in scenes]
-    bare = [image for image in images if image.faces.size and all(image.unmasked)]
+    bare = [image for image in images if set(image.labels) == {UNMASKED}]
     to_mask = bare[::DRAW_MASKS_EVERY_SCENE]
     for path in progress(portraits):
-        unmasked = path.parent.name == UNMASKED
-        image = annotator.pseudo_labelled(path, True, unmasked, path.parent.parent.name)
+        kind = path.parent.name
+        image = annotator.pseudo_labelled(path, True, kind, path.parent.parent.name)
         if image:
             images.append(image)
-            to_mask += [image] if unmasked else []
+            to_mask += [image] if kind == UNMASKED else []
     every = DRAW_MASKS_EVERY_PORTRAIT
     scenes_to_mask = [image for image in to_mask if not image.portrait]
     to_mask = scenes_to_mask + [image for image in to_mask if image.portrait][::every]
@@ -188,5 +199,7 @@ def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:
     for name, members in images.items():
         for image in members:
             boxes = np.rint(image.faces).tolist(), np.rint(image.ignore_boxes).tolist()
-            summary.update(f"{name} {file_digest(image.path)} {boxes} {image.weight:.2f}\n".encode())
+            summary.update(
+                f"{name} {file_digest(image.path)} {boxes} {image.weight:.2f}\n".encode()
+            )
     return summary.hexdigest()

@@ -102,7 +102,7 @@ def calibrated(network: Any, scale: float, offset: float) -> Any:
     The numbers go into the weights, so that the copy takes no more time.
     """
     keras = load_keras()
-    copy = keras.models.clone_model(network)
+    copy = keras.models.clone_model(keras.Model(network.input, network.output))  # not compiled
     copy.set_weights(network.get_weights())
     for stride in STRIDES:
         layer = copy.get_layer(f"face_{stride}")

@@ -79,6 +79,10 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         " (face_detector/builtin.tflite)",
     )  # fmt: skip
     add(
+        "--compare", nargs="+", type=Path, default=[], metavar="FILE",
+        help="other detectors of this command, which the card's tables show beside the new one",
+    )  # fmt: skip
+    add(
         "--keep-weights", type=file_with_suffix(".weights.h5"), metavar="FILE",
         help="also write the trained weights for Keras, a .weights.h5 file, for --start",
     )  # fmt: skip
@@ -143,4 +147,5 @@ def batch_shapes(batch_size: int) -> list[tuple[int, int]]:
     """
     usual = (CROP_SIZE, batch_size)
     large = (LARGE_CROP_SIZE, max(1, round(batch_size * (CROP_SIZE / LARGE_CROP_SIZE) ** 2)))
-    return [usual, large] + [usual] * (LARGE_EVERY - 2)  # from the first two, Keras learns which sides vary
+    # From the first two, Keras learns which sides vary.
+    return [usual, large, *[usual] * (LARGE_EVERY - 2)]

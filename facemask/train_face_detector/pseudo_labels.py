@@ -4,8 +4,11 @@ What only one of an annotation and YuNet holds for a face is often one all the s
 ignored in training: it counts neither as a face nor as background.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +21,12 @@ from facemask.sample_dataset.mask import PATTERNS, draw_mask, points_on_face
 from facemask.train_face_detector.label_store import PseudoLabel
 from facemask.train_face_detector.samples import AnnotatedImage
 
-# A pseudo-label of more confidence is a face; of less, down to the second, it is ignored in training.
-# Below are mostly sleeves, necks and leaves, which the network is to learn as background.
+# A pseudo-label of more confidence is a face; of less, down to the second, it is ignored in
+# training. Below are mostly sleeves, necks and leaves, which are to be learnt as background.
 FACE_CONFIDENCE, IGNORE_CONFIDENCE = 0.8, 0.55
 # A pseudo-label is of an annotated face above the first IoU, and of none below the second.
 SAME_FACE_IOU, OTHER_FACE_IOU = 0.4, 0.2
-UNMASKED = "without_mask"
+MASKED, UNMASKED = "with_mask", "without_mask"
 # Conventions are measured on faces of at least this width, in pixels, since annotated boxes are in
 # whole pixels; and of at least so many faces, or they count as those of YuNet's boxes.
 MEASURED_WIDTH, MEASURED_FACES = 24, 20
@@ -93,11 +96,7 @@ class Annotator:
             _array(ignored),
             portrait=False,
             source=source,
-            unmasked=tuple(
-                face.label == UNMASKED
-                for face, keep in zip(scene.faces, kept, strict=True)
-                if keep
-            ),
+            labels=tuple(compress((face.label for face in scene.faces), kept)),
         )
 
     def _converted(self, scene: Scene, source: str) -> np.ndarray:
@@ -112,16 +111,16 @@ class Annotator:
         return faces
 
     def pseudo_labelled(
-        self, path: Path, portrait: bool, unmasked: bool, source: str = ""
+        self, path: Path, portrait: bool, kind: str, source: str = ""
     ) -> AnnotatedImage | None:
         """A photograph without annotations; None where YuNet finds no face with confidence.
 
-        portrait: whether a face fills it; unmasked: what most faces in it are.
+        portrait: whether a face fills it; kind: the class of most faces in it.
         """
         height, width = read_image(path).shape[:2]
         faces, ignored = [], []
         for label in self._labels(path, portrait):
-            box = label.box + self._reference[unmasked] * _sides(label.box)
+            box = label.box + self._reference[kind == UNMASKED] * _sides(label.box)
             box = np.clip(box, 0, [width, height, width, height])  # faces fill a portrait, and more
             if label.confidence > FACE_CONFIDENCE:
                 faces.append(box)
@@ -129,7 +128,7 @@ class Annotator:
                 ignored.append(box)
         if not faces:
             return None
-        kinds = (unmasked,) * len(faces)
+        kinds = (kind,) * len(faces)
         return AnnotatedImage(path, _array(faces), _array(ignored), portrait, 1.0, source, kinds)
 
     def with_masks(
@@ -162,10 +161,8 @@ class Annotator:
         if not masked.any():
             return None
         write_image(copy, pixels)
-        unmasked = tuple(np.array(image.unmasked) & ~masked)
-        return AnnotatedImage(
-            copy, image.faces, image.ignore_boxes, image.portrait, 1.0, image.source, unmasked
-        )
+        labels = tuple(np.where(masked, MASKED, image.labels).tolist())
+        return replace(image, path=copy, labels=labels)
 
     def frames(self, video: Path, folder: Path) -> list[AnnotatedImage]:
         """Some frames of a video that have faces, written as images into an empty folder.
@@ -176,7 +173,7 @@ class Annotator:
         for number, frame in enumerate(sampled_frames(video)):
             path = folder / f"{number:05}.png"
             write_image(path, frame)
-            image = self.pseudo_labelled(path, portrait=False, unmasked=True)
+            image = self.pseudo_labelled(path, portrait=False, kind=UNMASKED)
             images += [image] if image else []
         return images
 
@@ -190,23 +187,18 @@ def balanced_weights(images: Sequence[AnnotatedImage]) -> list[float]:
     """How often to show each image, so that kinds and sizes of faces appear more alike.
 
     A face of a kind (unmasked or not) and a group of widths weighs as the inverse of the square
-    root of their number; an image as the mean of its faces, 1 on average. One without a face weighs
-    half of the average.
+    root of their number; an image as the square root of its faces' sum, 1 on average. One without a
+    face weighs half of the average.
     """
     groups = [
         [
-            (bool(unmasked), int(np.searchsorted(WIDTH_GROUPS, box[2] - box[0])))
-            for unmasked, box in zip(
-                image.unmasked or [False] * len(image.faces), image.faces, strict=True
-            )
+            (label == UNMASKED, int(np.searchsorted(WIDTH_GROUPS, box[2] - box[0])))
+            for label, box in zip(image.labels or [""] * len(image.faces), image.faces, strict=True)
         ]
         for image in images
     ]
     counts = Counter(group for of_image in groups for group in of_image)
-    raw = [
-        float(np.mean([counts[group] ** -0.5 for group in of_image])) if of_image else 0.0
-        for of_image in groups
-    ]
+    raw = [math.sqrt(sum(counts[group] ** -0.5 for group in of_image)) for of_image in groups]
     mean = float(np.mean([value for value in raw if value] or [1.0]))
     return [min(value / mean, LARGEST_WEIGHT) if value else 0.5 for value in raw]
 
@@ -240,8 +232,8 @@ def sampled_frames(path: Path) -> Iterator[np.ndarray]:
 def annotated(scene: Scene, source: str) -> AnnotatedImage:
     """A scene of a folder of this name, with its annotated faces alone, as they are."""
     faces = face_boxes(scene)
-    unmasked = tuple(face.label == UNMASKED for face in scene.faces)
-    return AnnotatedImage(scene.path, faces, _array([]), False, 1.0, source, unmasked)
+    labels = tuple(face.label for face in scene.faces)
+    return AnnotatedImage(scene.path, faces, _array([]), False, 1.0, source, labels)
 
 
 def face_boxes(scene: Scene) -> np.ndarray:

@@ -21,14 +21,14 @@ CACHED_PHOTOGRAPHS = 4000  # kept in memory, as small as training shows them: ab
 # pixels to a ratio of the crop's side. The same in a mosaic.
 SCENE_SCALE, PORTRAIT_FACE = (0.6, 1.8), (50.0, 0.9)
 MOSAIC_SCALE, MOSAIC_FACE = (0.4, 1.3), (12.0, 0.36)
-PORTRAITS = 0.35  # ratio of the photographs
-MOSAICS = 0.6  # ratio of the samples
+PORTRAITS = 0.3  # ratio of the photographs
+MOSAICS = 0.5  # ratio of the samples
 ASPECT = 0.12  # the largest logarithm of the change of the aspect ratio
 # Mostly a head is upright; the first is a standard deviation, the second the largest angle.
-ROTATION_DEGREES, TILTED, TILT_DEGREES = 5.0, 0.15, 40.0
+ROTATION_DEGREES, TILTED, TILT_DEGREES = 5.0, 0.1, 40.0
 # Ratio of the scenes' samples in which one face gets a width from this range, in pixels, instead:
 # the faces of a scene are mostly small. Its scale stays within the third.
-ZOOMED, ZOOMED_FACE, ZOOM = 0.3, (14.0, 400.0), (0.3, 3.5)
+ZOOMED, ZOOMED_FACE, ZOOM = 0.2, (14.0, 400.0), (0.3, 3.5)
 # The ratio of a face's area that must be inside the crop; otherwise the face is ignored. A mosaic
 # needs more: half a face beside another photograph does not look like one at an image's border.
 VISIBLE, VISIBLE_IN_MOSAIC = 0.55, 0.85
@@ -52,7 +52,7 @@ class AnnotatedImage:
     portrait: bool  # whether its faces fill it
     weight: float = 1.0  # how often it is shown, relative to others of its kind
     source: str = ""  # the name of the folder that it belongs to
-    unmasked: tuple[bool, ...] = ()  # of each face; empty where it is not known
+    labels: tuple[str, ...] = ()  # of the faces; empty where they are not known
 
 
 class Pool:
@@ -209,8 +209,10 @@ def _crop(
     photograph, faces, ignored, scale = _scaled(source, scales, zoom, rng)
     sides = np.array([photograph.shape[1], photograph.shape[0]], dtype=float)
     linear, offset = _random_affine(sides, np.array(size), faces, scale, source.portrait, rng)
-    pasted = source.portrait and backgrounds and backgrounds.images and rng.random() < PASTED
-    border = cv2.BORDER_CONSTANT if pasted or rng.random() < 0.7 else cv2.BORDER_REFLECT
+    scene = None
+    if source.portrait and backgrounds and backgrounds.images and rng.random() < PASTED:
+        scene = backgrounds.draw(rng)
+    border = cv2.BORDER_CONSTANT if scene or rng.random() < 0.7 else cv2.BORDER_REFLECT
     # In OpenCV the centre of the first pixel is at 0; in a box it is at 0.5.
     matrix = np.column_stack([linear, offset + linear @ np.array([0.5, 0.5]) - 0.5])
     image = cv2.warpAffine(
@@ -231,10 +233,9 @@ def _crop(
             (0, 0, width, low[1]), (0, high[1], width, height),
         ]  # fmt: skip
         ignored = np.concatenate([ignored, np.array(outside, np.float32)])
-    if pasted:
+    if scene:
         covered = cv2.warpAffine(np.ones(photograph.shape[:2], np.uint8), matrix, size)
         if not covered.all():
-            scene = backgrounds.draw(rng)
             behind = _crop(scene, size, MOSAIC_SCALE, VISIBLE_IN_MOSAIC, None, rng)
             image = np.where(covered[..., None] > 0, image, behind[0])
             ratios = np.array([covered_ratio(covered, box) for box in behind[1]])

@@ -25,6 +25,9 @@ CENTRE_RADIUS_STRIDES = 0.75
 # A face is trained on this many points, those with the highest score^SCORE_POWER * IoU^IOU_POWER.
 POINTS_OF_FACE = 7
 SCORE_POWER, IOU_POWER = 0.5, 4.0
+# Other points are ignored where their boxes have at least this IoU with a face: non-maximum
+# suppression removes them, and a small network should not have to (as in YOLOv3).
+GOOD_IOU = 0.6
 LEAST_IOU = 1e-3  # in its place, where a box does not touch its face yet
 BOX_WEIGHT = 2.0  # of the box loss, beside the classification loss
 
@@ -85,7 +88,7 @@ def assign_targets(
 
     The score (N, A) is 0 for background. At the best point of a face it is the IoU of the
     predicted box, and at its other points less, so that one of them wins. Ignored (N, A): 1 inside
-    a box to ignore, where there is no face.
+    a box to ignore, and where a face is found that the point is not trained on.
 
     targets: the boxes of make_targets, (N, MAX_BOXES, 5). scores (N, A) and boxes (N, A, 4): the
     network's, at points (A, 2) of strides (A,).
@@ -116,7 +119,8 @@ def assign_targets(
     score = ops.max(chosen * quality / ops.maximum(highest, 1e-12) * best_iou, axis=1)
     index = ops.argmax(chosen, axis=1)  # (N, A)
     assigned = ops.take_along_axis(truth, index[..., None], axis=1)
-    is_ignored = ops.any(inside & (kinds == IGNORE), axis=1)
+    is_good = (iou >= GOOD_IOU) & (kinds == FACE)
+    is_ignored = ops.any((inside & (kinds == IGNORE)) | is_good, axis=1)
     is_background = ops.max(chosen, axis=1) == 0.0
     return assigned, score, ops.cast(is_ignored & is_background, "float32")
 

@@ -26,6 +26,7 @@ def detect_images(detect: Detect, images: Sequence[AnnotatedImage]) -> list[Imag
 
 def network_detector(network: Any) -> Detect:
     """A detector that runs a Keras network, and gives all boxes above AP_CONFIDENCE."""
+
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]
         rows, columns = input_size(height, width)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from facemask.train_face_detector.samples import (
     VISIBLE,
     AnnotatedImage,
-    Pools,
+    Pool,
+    _backlit,
     _crop,
     covered_ratio,
     make_pools,
@@ -27,7 +29,7 @@ def test_a_sample_moves_boxes_with_its_pixels(tmp_path: Path) -> None:
     scene = AnnotatedImage(path, face, NO_BOXES, portrait=False)
     brighter = []
     for seed in range(30):
-        view, faces, _ = random_sample(Pools([scene], []), 384, np.random.default_rng(seed))
+        view, faces, _ = random_sample(make_pools([scene]), 384, np.random.default_rng(seed))
         assert view.shape == (384, 384, 3)
         for box in faces:
             x1, y1, x2, y2 = np.rint(box).astype(int)
@@ -48,7 +50,9 @@ def test_a_pasted_portrait_hides_the_faces_behind_it(tmp_path: Path) -> None:
     hidden = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        view, faces, ignored = _crop(portrait, (256, 256), (30.0, 90.0), VISIBLE, [scene], rng)
+        view, faces, ignored = _crop(
+            portrait, (256, 256), (30.0, 90.0), VISIBLE, Pool([scene]), rng
+        )
         bright = np.asarray((view > 240).all(axis=-1), np.uint8)
         if len(faces) < 2:
             continue  # not pasted, but on one colour
@@ -59,7 +63,20 @@ def test_a_pasted_portrait_hides_the_faces_behind_it(tmp_path: Path) -> None:
     assert hidden > 20
 
 
-def test_each_photograph_is_repeated() -> None:
-    often = AnnotatedImage(Path("a"), NO_BOXES, NO_BOXES, portrait=False, repeat=2)
-    once = AnnotatedImage(Path("b"), NO_BOXES, NO_BOXES, portrait=True)
-    assert make_pools([often, once]) == ([often, often], [once])
+def test_photographs_are_drawn_by_their_weight() -> None:
+    often = AnnotatedImage(Path("a"), NO_BOXES, NO_BOXES, portrait=False, weight=3.0)
+    rarely = AnnotatedImage(Path("b"), NO_BOXES, NO_BOXES, portrait=False, weight=1.0)
+    portrait = AnnotatedImage(Path("c"), NO_BOXES, NO_BOXES, portrait=True)
+    scenes, portraits = make_pools([often, portrait, rarely])
+    assert portraits.images == [portrait]
+    rng = np.random.default_rng(0)
+    drawn = [scenes.draw(rng).path.name for _ in range(400)]
+    assert drawn.count("a") == pytest.approx(300, abs=30)
+    assert set(drawn) == {"a", "b"}
+
+
+def test_a_backlit_face_is_darker_than_its_background() -> None:
+    grey = np.full((100, 100, 3), 120, np.uint8)
+    lit = _backlit(grey, np.array([40, 40, 60, 60], np.float32), np.random.default_rng(0))
+    assert lit[50, 50, 0] < 90
+    assert lit[0, 0, 0] > 130

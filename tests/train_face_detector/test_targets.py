@@ -1,46 +1,116 @@
-"""The targets of anchor points, and the loss."""
+"""The assignment of anchor points to faces, and the loss."""
 
 import numpy as np
 import pytest
 
 from facemask.detect.anchor_points import anchor_points
-from facemask.train_face_detector.targets import BACKGROUND, FACE, IGNORE, assign_targets, face_loss
+from facemask.keras_backend import load_keras
+from facemask.train_face_detector.targets import (
+    FACE,
+    IGNORE,
+    MAX_BOXES,
+    POINTS_OF_FACE,
+    assign_targets,
+    face_loss,
+    make_targets,
+)
 
 from .conftest import NO_BOXES
 
 BOX = np.array([[40, 40, 60, 60]], np.float32)
+POINTS, STRIDES = anchor_points(96, 96)
 
 
-def test_near_anchor_points_of_the_right_stride_belong_to_a_face() -> None:
-    targets = assign_targets(BOX, NO_BOXES, 96, 96)
-    points, strides = anchor_points(96, 96)
-    face = targets[:, 0] == FACE
-    assert set(strides[face]) == {8}
-    assert np.abs(points[face] - 50).max() <= 6
-    corners = np.concatenate([points - 8 * targets[:, 1:3], points + 8 * targets[:, 3:]], axis=1)
-    assert (corners[face] == BOX).all()
-    assert targets[0, 0] == BACKGROUND
+def logarithms_of(box: np.ndarray) -> np.ndarray:
+    """(A, 4): what each anchor point predicts for this box, as far as it can."""
+    distances = np.hstack([POINTS - box[:2], box[2:] - POINTS]) / STRIDES[:, None]
+    return np.log(np.maximum(distances, np.exp(-4)))
 
 
-def test_anchor_points_inside_ignore_boxes_are_ignored() -> None:
-    targets = assign_targets(NO_BOXES, np.array([[0, 0, 20, 20]], np.float32), 96, 96)
-    points, _ = anchor_points(96, 96)
-    assert (targets[:, 0] == np.where((points < 20).all(axis=1), IGNORE, BACKGROUND)).all()
+def assigned(faces: np.ndarray, ignored: np.ndarray, predicted: np.ndarray, scores: np.ndarray):
+    """assign_targets for one image whose anchor points predict these boxes with these scores."""
+    boxes = np.broadcast_to(predicted.astype(np.float32), (1, len(POINTS), 4))
+    targets = make_targets(faces, ignored, 96, 96)[None, :MAX_BOXES]
+    given = scores.astype(np.float32)[None]
+    convert = load_keras().ops.convert_to_tensor
+    arguments = map(convert, (targets, given, boxes, POINTS, STRIDES))
+    return [np.asarray(value)[0] for value in assign_targets(*arguments)]
+
+
+def test_targets_list_boxes_and_anchor_points() -> None:
+    targets = make_targets(np.concatenate([BOX, BOX * 1.5]), BOX + 9, 96, 96)
+    assert targets[:3, 0].tolist() == [FACE, FACE, IGNORE]
+    assert targets[:3, 1:].tolist() == [[60, 60, 90, 90], [40, 40, 60, 60], [49, 49, 69, 69]]
+    assert not targets[3:MAX_BOXES].any()
+    assert (targets[MAX_BOXES:, :2] == POINTS).all()
+    assert (targets[MAX_BOXES:, 2] == STRIDES).all()
+
+
+def test_of_a_crowd_the_largest_faces_are_kept() -> None:
+    sides = np.arange(1, MAX_BOXES + 3, dtype=np.float32)
+    crowd = np.stack([0 * sides, 0 * sides, sides, sides], axis=1)
+    targets = make_targets(crowd, BOX, 96, 96)
+    assert targets[:MAX_BOXES, 0].tolist() == [FACE] * MAX_BOXES
+    assert targets[:MAX_BOXES, 3].min() == 3
+
+
+def test_the_best_points_inside_a_face_are_trained_on_it() -> None:
+    """All predict the same box of an IoU of .8; those with higher scores are taken."""
+    scores = np.where(POINTS[:, 0] > 50, 0.9, 0.1)
+    boxes, score, ignored = assigned(BOX, NO_BOXES, np.array([40, 40, 60, 56]), scores)
+    chosen = score > 0
+    inside = ((POINTS > 40) & (POINTS < 60)).all(axis=1)
+    right = inside & (POINTS[:, 0] > 50)
+    assert 1 <= chosen.sum() <= POINTS_OF_FACE
+    assert chosen[right].all()
+    assert (boxes[chosen] == BOX).all()
+    assert score[right] == pytest.approx(0.8)
+    assert (score[chosen & ~right] < 0.5).all()
+    assert not ignored.any()
+
+
+def test_a_small_face_between_anchor_points_has_one() -> None:
+    tiny = np.array([[46, 46, 50, 50]], np.float32)  # the nearest points are at 44 and 52
+    _, score, _ = assigned(tiny, NO_BOXES, tiny[0], np.full(len(POINTS), 0.01))
+    assert (score > 0).any()
+
+
+def test_a_point_inside_two_faces_belongs_to_the_one_that_it_predicts() -> None:
+    outer = np.array([[10, 10, 90, 90]], np.float32)
+    faces = np.concatenate([BOX, outer])
+    boxes, score, _ = assigned(faces, NO_BOXES, BOX[0], np.full(len(POINTS), 0.5))
+    centre = ((POINTS > 46) & (POINTS < 54)).all(axis=1)
+    assert (boxes[centre & (score > 0.9)] == BOX).all()
+
+
+def test_points_inside_ignore_boxes_are_ignored_unless_there_is_a_face() -> None:
+    around = np.array([[0, 0, 64, 64]], np.float32)
+    _, score, ignored = assigned(BOX, around, BOX[0], np.full(len(POINTS), 0.5))
+    inside = ((POINTS > 0) & (POINTS < 64)).all(axis=1)
+    assert (ignored.astype(bool) == (inside & (score == 0))).all()
+    assert (score > 0).any()
+
+
+def loss_of(predictions: np.ndarray, ignored: np.ndarray = NO_BOXES) -> float:
+    targets = make_targets(BOX, ignored, 96, 96)[None]
+    ops = load_keras().ops
+    loss = face_loss(
+        ops.convert_to_tensor(targets), ops.convert_to_tensor(predictions[None].astype("float32"))
+    )
+    return float(np.asarray(loss))
 
 
 def test_correct_predictions_have_the_lowest_loss() -> None:
-    targets = assign_targets(BOX, NO_BOXES, 96, 96)
-    correct = np.full((len(targets), 5), -9.0, np.float32)
-    face = targets[:, 0] == FACE
-    correct[face, 0] = 9.0
-    correct[face, 1:] = np.log(targets[face, 1:])
-    lowest = float(np.asarray(face_loss(targets[None], correct[None])))
-    assert lowest == pytest.approx(0, abs=1e-3)
-    missed, moved, false_alarm, ignored = (correct.copy() for _ in range(4))
-    missed[face, 0] = -9.0
-    moved[face, 1] += 0.5
+    correct = np.hstack([np.full((len(POINTS), 1), -9.0), logarithms_of(BOX[0])])
+    best = ((POINTS > 48) & (POINTS < 52.1)).all(axis=1) & (STRIDES == 8)
+    assert best.sum() == 1
+    correct[best, 0] = 9.0
+    lowest = loss_of(correct)
+    missed, moved, false_alarm = (correct.copy() for _ in range(3))
+    missed[best, 0] = -9.0
+    moved[:, 1] += 0.5
     false_alarm[0, 0] = 9.0
     for wrong in (missed, moved, false_alarm):
-        assert float(np.asarray(face_loss(targets[None], wrong[None]))) > lowest + 0.05
-    ignored[targets[:, 0] == IGNORE, 0] = 9.0
-    assert float(np.asarray(face_loss(targets[None], ignored[None]))) == pytest.approx(lowest)
+        assert loss_of(wrong) > lowest + 0.05
+    corner = np.array([[0, 0, 8, 8]], np.float32)
+    assert loss_of(false_alarm, corner) == pytest.approx(loss_of(correct, corner))
