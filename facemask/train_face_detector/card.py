@@ -189,8 +189,8 @@ with the settings `{json.dumps(settings)}` and the versions `{json.dumps(version
 - Calibrated on {calibrated_on} other scenes: the logit times {scale:.2f} plus {offset:.2f}. On
   these, F1 at a confidence of {CONFIDENCE:g} is within {F1_TOLERANCE:g} of its greatest.
 
-Boxes of all sources have the convention of the first folder of scenes. The median differences to
-YuNet's boxes, as ratios of their width and height:
+Boxes of all sources have the mean convention of the folders of `--scenes`. The median differences
+to YuNet's boxes, as ratios of their width and height:
 
 {conventions}
 

@@ -68,8 +68,8 @@ def load_images(
     """The annotated images of each part of a split.
 
     Validation and test images are annotated scenes alone. The training images are scenes,
-    portraits and frames of videos, with pseudo-labels; their boxes have the convention of the
-    first folder of scenes.
+    portraits and frames of videos, with pseudo-labels; their boxes have the mean convention of
+    the folders of scenes.
 
     split_of: a split, see read_split; photographs that it does not know get a part here. labels:
     see LabelStore. folder: an empty one for images made of others.
@@ -102,7 +102,7 @@ def load_images(
     log("labelling faces with YuNet...")
     train = of_part("train", [*sources.scenes, *sources.detected])
     conventions = measure_conventions(progress(train), labels)
-    annotator = Annotator(labels, conventions, sources.scenes[0].resolve().name)
+    annotator = Annotator(labels, conventions, {path.resolve().name for path in sources.scenes})
     detected = {path.resolve().name for path in sources.detected}
     training = [path for path in portraits if split[digest_of[path]] == "train"]
     images["train"] = _training_images(

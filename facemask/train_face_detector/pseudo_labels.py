@@ -6,7 +6,7 @@ ignored in training: it counts neither as a face nor as background.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -62,14 +62,27 @@ def measure_conventions(scenes: Iterable[tuple[Scene, str]], labels: Labels) -> 
 
 
 class Annotator:
-    """Makes training images of photographs; all boxes get the convention of one folder."""
+    """Makes training images of photographs; all boxes get one convention.
 
-    def __init__(self, labels: Labels, conventions: Conventions, reference: str):
-        """reference: the name of the folder whose convention it is."""
+    It is the mean of those of the folders that people annotated: a network can't tell which folder
+    a face is from, and with the convention of one of them, many of its boxes have an IoU below .5
+    with the faces of the others.
+    """
+
+    def __init__(self, labels: Labels, conventions: Conventions, folders: Collection[str]):
+        """folders: the names of those that people annotated."""
         self._labels = labels
         self._conventions = conventions
         self._reference = {
-            unmasked: conventions.get((reference, unmasked), np.zeros(4))
+            unmasked: np.mean(
+                [
+                    offsets
+                    for (source, kind), offsets in conventions.items()
+                    if source in folders and kind == unmasked
+                ]
+                or [np.zeros(4)],
+                axis=0,
+            )
             for unmasked in (False, True)
         }
 

@@ -9,11 +9,13 @@ from facemask.evaluate.detection import (
     ImageBoxes,
     average_precision,
     detection_metrics,
+    light_group,
     match_boxes,
     width_group,
 )
 from facemask.evaluate.metrics import Ratio
 from facemask.evaluate.runner import with_labels
+from facemask.geometry import FaceBox
 
 MASKED, UNMASKED = NAMES = ("with_mask", "without_mask")
 
@@ -68,6 +70,7 @@ def test_detection_metrics() -> None:
         ImageBoxes(squares(), squares(), np.zeros(0), []),
     ]
     metrics = detection_metrics(images, 0.5, NAMES)
+    assert metrics["large_iou"] is None
     assert (metrics["images"], metrics["ignored"]) == (2, 2)
     assert (metrics["recall"], metrics["precision"]) == (Ratio(3, 8), Ratio(3, 4))
     assert metrics["by_width"] == {
@@ -76,6 +79,27 @@ def test_detection_metrics() -> None:
     }  # fmt: skip
     assert metrics["large"] == Ratio(1, 3)
     assert metrics["by_label"] == {MASKED: Ratio(2, 6), "other": Ratio(1, 2)}
+
+
+def test_the_fit_of_large_faces_and_the_light_on_faces() -> None:
+    """Of three large faces two are found, with IoUs of .9 and .7; a smaller one fits wholly."""
+    faces = np.vstack([squares(0, 200, 400, side=100), squares(600, side=99)])
+    boxes = faces[[0, 1, 3]]
+    boxes[:2, 3] = 90, 70
+    lights = ["dark", "usual", "usual", "bright"]
+    image = ImageBoxes(faces, boxes, np.ones(3), [MASKED] * 4, face_lights=lights)
+    metrics = detection_metrics([image], 0.5, NAMES)
+    assert metrics["large_iou"] == pytest.approx(0.8)
+    assert metrics["by_light"] == {
+        "dark": Ratio(1, 1), "usual": Ratio(1, 2), "bright": Ratio(1, 1)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("grey", "name"), [(59, "dark"), (60, "usual"), (180, "bright")])
+def test_light_group_is_of_the_face_alone(grey: int, name: str) -> None:
+    image = np.full((20, 20, 3), 255 - grey, np.uint8)
+    image[5:10, 5:10] = grey
+    assert light_group(image, FaceBox(5, 5, 10, 10, 1.0)) == name
 
 
 @pytest.mark.parametrize(

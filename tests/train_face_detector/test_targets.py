@@ -55,18 +55,30 @@ def test_of_a_crowd_the_largest_faces_are_kept() -> None:
 
 
 def test_the_best_points_inside_a_face_are_trained_on_it() -> None:
-    """All predict the same box of an IoU of .8; those with higher scores are taken."""
-    scores = np.where(POINTS[:, 0] > 50, 0.9, 0.1)
-    boxes, score, ignored = assigned(BOX, NO_BOXES, np.array([40, 40, 60, 56]), scores)
+    """All predict the same box, of an IoU of .8; those with the highest scores are taken."""
+    face = np.array([[16, 16, 80, 80]], np.float32)
+    scores = np.linspace(0.1, 0.9, len(POINTS))  # the last points have the largest strides
+    boxes, score, ignored = assigned(face, NO_BOXES, np.array([16, 16, 80, 67.2]), scores)
     chosen = score > 0
-    inside = ((POINTS > 40) & (POINTS < 60)).all(axis=1)
-    right = inside & (POINTS[:, 0] > 50)
-    assert 1 <= chosen.sum() <= POINTS_OF_FACE
-    assert chosen[right].all()
-    assert (boxes[chosen] == BOX).all()
-    assert score[right] == pytest.approx(0.8)
-    assert (score[chosen & ~right] < 0.5).all()
-    assert not ignored.any()
+    inside = ((POINTS > 16) & (POINTS < 80)).all(axis=1)
+    assert chosen.sum() == POINTS_OF_FACE
+    assert chosen[np.flatnonzero(inside)[-POINTS_OF_FACE:]].all()
+    assert (boxes[chosen] == face).all()
+    assert score.max() == pytest.approx(0.8)
+    assert (score[chosen] < 0.8).sum() == POINTS_OF_FACE - 1
+    # Their boxes are good as well, so that they are no background.
+    assert ignored[~chosen].all()
+
+
+def test_a_bad_box_inside_a_face_is_background() -> None:
+    """As of an eye, which must not become a second face."""
+    face = np.array([[16, 16, 80, 80]], np.float32)
+    scores = np.where(STRIDES == 8, 0.1, 0.9)
+    predicted = np.where((STRIDES == 8)[:, None], [[30, 30, 50, 50]], face)
+    _, score, ignored = assigned(face, NO_BOXES, predicted, scores)
+    bad = (STRIDES == 8) & (score < 0.01)
+    assert bad.sum() > 100
+    assert not ignored[bad].any()
 
 
 def test_a_small_face_between_anchor_points_has_one() -> None:
@@ -79,15 +91,16 @@ def test_a_point_inside_two_faces_belongs_to_the_one_that_it_predicts() -> None:
     outer = np.array([[10, 10, 90, 90]], np.float32)
     faces = np.concatenate([BOX, outer])
     boxes, score, _ = assigned(faces, NO_BOXES, BOX[0], np.full(len(POINTS), 0.5))
-    centre = ((POINTS > 46) & (POINTS < 54)).all(axis=1)
-    assert (boxes[centre & (score > 0.9)] == BOX).all()
+    assert (score > 0.99).any()
+    assert (boxes[score > 0.99] == BOX).all()
 
 
 def test_points_inside_ignore_boxes_are_ignored_unless_there_is_a_face() -> None:
     around = np.array([[0, 0, 64, 64]], np.float32)
     _, score, ignored = assigned(BOX, around, BOX[0], np.full(len(POINTS), 0.5))
     inside = ((POINTS > 0) & (POINTS < 64)).all(axis=1)
-    assert (ignored.astype(bool) == (inside & (score == 0))).all()
+    assert ignored[inside & (score == 0)].all()
+    assert not ignored[inside & (score > 0)].any()
     assert (score > 0).any()
 
 

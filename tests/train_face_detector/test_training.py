@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemask.data.splits import read_split, split_path
 from facemask.detect.builtin import BuiltinFaceDetector
 from facemask.errors import FacemaskError
+from facemask.files import file_digest
 from facemask.images import read_image
 from facemask.train.checkpoint import Checkpoint
 from facemask.train.model import set_seed
 from facemask.train_face_detector import __main__ as command
 from facemask.train_face_detector import options, trainer
+from facemask.train_face_detector.loading import Loaded
 from facemask.train_face_detector.trainer import Trainer, read_weights, save_weights
 
 from .conftest import TinyRun, tiny_network
@@ -50,7 +53,10 @@ def test_a_finished_run_leaves_detector_card_plot_and_weights(tiny: TinyRun) -> 
     image = read_image(tiny.image.path)
     assert BuiltinFaceDetector.load(tiny.output).detect(image, 0.99) == []
     card = tiny.output.with_suffix(".md").read_text()
-    assert "| street   |             1 |       1 |" in card
+    assert "| street   | tiny       |            1 |       1 |" in card
+    assert "| street   | unmasked |" in card
+    assert "| portraits     | tiny       |        1 |" in card
+    assert read_split(split_path(tiny.output)) == {file_digest(tiny.image.path): "test"}
     assert "python -m facemask.train_face_detector --scenes street\n" in card
     assert '"epochs": 3' in card
     assert tiny.output.with_suffix(".png").is_file()
@@ -76,7 +82,8 @@ def test_resume_refuses_the_checkpoint_of_other_photographs(
     shutil.copyfile(tiny.folder / "interrupted.checkpoint.npz", tmp_path / "x.checkpoint.npz")
     images = {part: [tiny.image] for part in ("train", "validation", "test")}
     images["train"] = [replace(tiny.image, faces=tiny.image.faces + 8)]
-    monkeypatch.setattr(command, "load_photographs", lambda args, folder: images)
+    loaded = Loaded(images, {}, {}, {})
+    monkeypatch.setattr(command, "load_photographs", lambda args, folder: loaded)
     with pytest.raises(FacemaskError, match=r"is of another training \(images "):
         tiny.main("--resume", output=tmp_path / "x.tflite")
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemask.evaluate.detection import ImageBoxes
+from facemask.evaluate.detection import ImageBoxes, detection_metrics
 from facemask.train_face_detector import card, validation
 from facemask.train_face_detector.samples import AnnotatedImage
 from facemask.train_face_detector.validation import calibrate
@@ -49,10 +49,13 @@ def test_without_both_kinds_of_boxes_nothing_is_calibrated(
 
 def test_a_row_counts_what_the_scripts_show_and_takes_precision_from_all() -> None:
     boxes = np.array([FACES[0], [150, 150, 190, 190], FACES[1]], np.float32)
-    row = card._row("street", [ImageBoxes(FACES, boxes, np.array([0.9, 0.6, 0.2]))])
+    images = [ImageBoxes(FACES, boxes, np.array([0.9, 0.6, 0.2]), ["with_mask", "without_mask"])]
+    row = card._row("street", "new", images, detection_metrics(images, 0.5, []))
     # At a confidence of .5, one of two faces is found, and one of two boxes is a face.
-    assert list(row.values())[:6] == ["street", 1, 2, 0.5, 1.0, 0.5]
-    # Average precision: the third box counts too.
+    names = ("faces", "found", "precision", ">= 32 px", "with_mask", "without_mask")
+    assert [row[name] for name in names] == [2, 0.5, 0.5, 1.0, 1.0, 0.0]
+    # Average precision: the third box counts too, whatever the class of its face.
     assert row["mAP@.5"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101, abs=0.001)
-    empty = card._row("none", [ImageBoxes(NO_BOXES, NO_BOXES, np.zeros(0))])
-    assert list(empty.values()) == ["none", 1, 0, *[None] * 5]
+    empty = [ImageBoxes(NO_BOXES, NO_BOXES, np.zeros(0), [])]
+    row = card._row("none", "new", empty, detection_metrics(empty, 0.5, []))
+    assert [row[name] for name in names[:4]] == [0, None, None, None]
