@@ -21,8 +21,8 @@ Found: the share of the annotated faces that a box of the detector covers, with 
 (intersection over union); also by the face's width, its class, and the light on it (dark: a mean
 grey below {dark}; bright: from {bright} on). Boxes right: the share of the detector's boxes that
 are of an annotated face. IoU: the mean intersection over union of the found faces of that width.
-All are of boxes of more than {confidence:g} confidence. ms: for one of the photographs, stretched to
-640x480 pixels, the median of several calls of each detector in turn."""
+All are of boxes of more than {confidence:g} confidence. ms: for one of the photographs, stretched
+to 640x480 pixels, the median of several calls of each detector in turn."""
 
 PRECISION_NOTES = """\
 AP50: average precision at an intersection over union of .5; AP: the mean over .5, .55, ..., .95

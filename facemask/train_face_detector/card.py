@@ -22,6 +22,7 @@ from facemask.evaluate.detection import (
     detection_metrics,
     light_group,
 )
+from facemask.evaluate.metrics import Ratio
 from facemask.evaluate.runner import time_detectors
 from facemask.files import replacing
 from facemask.geometry import FaceBox, as_array
@@ -33,7 +34,7 @@ from facemask.train_face_detector.validation import F1_TOLERANCE
 
 CONFIDENCE = 0.5  # the default of the scripts
 
-Row = dict[str, str | int | float | None]  # cells by column
+Row = dict[str, Any]  # cells by column
 
 
 def figures(
@@ -56,10 +57,7 @@ def figures(
     tables = [rows] + [
         [
             {"scenes": source, "detector": name}
-            | {
-                f"{group} ({found[key][group].total})": found[key][group].fraction
-                for group in names
-            }
+            | {group: _fraction_of(found[key][group]) for group in names}
             for (source, name), found in metrics.items()
         ]
         for key, names in groups.items()
@@ -83,6 +81,10 @@ def figures(
     return "\n\n".join(
         f"{title}\n\n{_table(rows)}" for title, rows in zip(titles, tables, strict=True) if rows
     )
+
+
+def _fraction_of(ratio: Ratio) -> str | None:
+    return f"{ratio.fraction:.3f} of {ratio.total}" if ratio.total else None
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from facemask.train_face_detector.pseudo_labels import (
     Conventions,
     Labels,
     annotated,
-    balanced_weights,
+    balanced,
     measure_conventions,
 )
 from facemask.train_face_detector.samples import AnnotatedImage
@@ -112,11 +112,7 @@ def load_images(
         frames = folder / f"video-{number}"
         frames.mkdir()
         images["train"] += annotator.frames(video, frames)
-    weights = balanced_weights(images["train"])
-    images["train"] = [
-        replace(image, weight=weight)
-        for image, weight in zip(images["train"], weights, strict=True)
-    ]
+    images["train"] = balanced(images["train"])
     test_portraits = {
         group.resolve().name: [
             path

@@ -196,8 +196,8 @@ WIDTH_GROUPS = (0, 16, 32, 64, 128, 100_000)
 LARGEST_WEIGHT = 4.0
 
 
-def balanced_weights(images: Sequence[AnnotatedImage]) -> list[float]:
-    """How often to show each image, so that kinds and sizes of faces appear more alike.
+def balanced(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
+    """The images with weights, so that kinds and sizes of faces appear more alike.
 
     A face of a kind (unmasked or not) and a group of widths weighs as the inverse of the square
     root of their number; an image as the square root of its faces' sum, 1 on average. One without a
@@ -213,7 +213,10 @@ def balanced_weights(images: Sequence[AnnotatedImage]) -> list[float]:
     counts = Counter(group for of_image in groups for group in of_image)
     raw = [math.sqrt(sum(counts[group] ** -0.5 for group in of_image)) for of_image in groups]
     mean = float(np.mean([value for value in raw if value] or [1.0]))
-    return [min(value / mean, LARGEST_WEIGHT) if value else 0.5 for value in raw]
+    return [
+        replace(image, weight=min(value / mean, LARGEST_WEIGHT) if value else 0.5)
+        for image, value in zip(images, raw, strict=True)
+    ]
 
 
 def sampled_frames(path: Path) -> Iterator[np.ndarray]:

@@ -28,7 +28,7 @@ from facemask.train_face_detector.pseudo_labels import (
     MEASURED_FACES,
     Annotator,
     Labels,
-    balanced_weights,
+    balanced,
     measure_conventions,
     sampled_frames,
 )
@@ -134,7 +134,7 @@ def test_a_store_needs_a_folder(tmp_path: Path) -> None:
         LabelStore(tmp_path / "labels", FakeYuNet())  # pyright: ignore[reportArgumentType]
 
 
-def test_boxes_are_brought_to_the_convention_of_the_first_folder(tmp_path: Path) -> None:
+def test_boxes_are_brought_to_the_mean_convention(tmp_path: Path) -> None:
     """YuNet's box has a side of 100; in one folder boxes are higher by 20, in the other wider."""
     labels = labels_of(*(FaceBox(x, 100, x + 100, 200, 0.9) for x in range(0, 1600, 200)))
     high = [(x, 80, x + 100, 200) for x in range(0, 1600, 200)]
@@ -147,16 +147,17 @@ def test_boxes_are_brought_to_the_convention_of_the_first_folder(tmp_path: Path)
     assert conventions.keys() == {("first", False), ("second", False)}
     assert conventions["first", False].tolist() == pytest.approx([0, -0.2, 0, 0])
     assert conventions["second", False].tolist() == pytest.approx([0, 0, 0.1, 0])
-    annotator = Annotator(labels, conventions, "first")
+    annotator = Annotator(labels, conventions, {"first"})
     image = annotator.scene(*scenes[0], detected=False)
     assert image.faces.tolist() == [list(box) for box in high]
     assert image.labels == ("with_mask",) * len(high)
     converted = annotator.scene(*scenes[many], detected=False).faces
     # The change is a ratio of the annotated sides, 110 and 100.
     assert converted[0].tolist() == pytest.approx([0, 80, 99, 200])
-    portrait = annotator.pseudo_labelled(scenes[0][0].path, False, "with_mask")
+    mean = Annotator(labels, conventions, {"first", "second"})
+    portrait = mean.pseudo_labelled(scenes[0][0].path, False, "with_mask")
     assert portrait
-    assert portrait.faces[1].tolist() == pytest.approx([200, 80, 300, 200])
+    assert portrait.faces[1].tolist() == pytest.approx([200, 90, 305, 200])
 
 
 def test_what_only_one_sees_is_ignored(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_what_only_one_sees_is_ignored(tmp_path: Path) -> None:
         FaceBox(*both, 0.9), FaceBox(*yunet, 0.7), FaceBox(1200, 100, 1250, 150, 0.45)
     )
     street = scene(tmp_path, "with_mask", both, annotated)
-    annotator = Annotator(labels, {}, "street")
+    annotator = Annotator(labels, {}, {"street"})
     image = annotator.scene(street, "street", detected=False)
     assert image.faces.tolist() == [list(both), list(annotated)]
     assert image.ignore_boxes.tolist() == [list(yunet)]
@@ -178,9 +179,9 @@ def test_what_only_one_sees_is_ignored(tmp_path: Path) -> None:
 def test_a_portrait_without_a_confident_face_is_left_out(tmp_path: Path) -> None:
     path = scene(tmp_path, "with_mask").path
     unsure, sure = FaceBox(500, 500, 600, 600, 0.7), FaceBox(700, 400, 900, 900, 0.9)
-    annotator = Annotator(labels_of(unsure), {}, "street")
+    annotator = Annotator(labels_of(unsure), {}, {"street"})
     assert annotator.pseudo_labelled(path, True, "with_mask") is None
-    annotator = Annotator(labels_of(unsure, sure), {}, "street")
+    annotator = Annotator(labels_of(unsure, sure), {}, {"street"})
     image = annotator.pseudo_labelled(path, True, "with_mask")
     assert image
     assert image.portrait
@@ -193,7 +194,7 @@ def test_a_portrait_without_a_confident_face_is_left_out(tmp_path: Path) -> None
 def test_masks_are_drawn_on_the_faces_that_yunet_is_sure_of(tmp_path: Path) -> None:
     sure, unsure = (100, 100, 200, 220), (600, 100, 700, 220)
     street = scene(tmp_path, "without_mask", sure, unsure)
-    annotator = Annotator(labels_of(FaceBox(*sure, 0.9), FaceBox(*unsure, 0.6)), {}, "street")
+    annotator = Annotator(labels_of(FaceBox(*sure, 0.9), FaceBox(*unsure, 0.6)), {}, {"street"})
     image = annotator.scene(street, "street", detected=False)
     rng = np.random.default_rng(0)
     masked = annotator.with_masks(image, tmp_path / "copy.png", rng)
@@ -202,7 +203,7 @@ def test_masks_are_drawn_on_the_faces_that_yunet_is_sure_of(tmp_path: Path) -> N
     pixels = read_image(tmp_path / "copy.png")
     assert pixels[190, 150].max() > 10
     assert pixels[100:220, 600:700].max() == 0
-    nobody = Annotator(labels_of(), {}, "street")
+    nobody = Annotator(labels_of(), {}, {"street"})
     assert nobody.with_masks(image, tmp_path / "none.png", rng) is None
     assert not (tmp_path / "none.png").exists()
 
@@ -213,7 +214,8 @@ def test_rare_kinds_and_crowds_weigh_more() -> None:
         return AnnotatedImage(Path("x"), boxes, boxes[:0], portrait=False, labels=labels)
 
     common = [image("with_mask")] * 16
-    weights = balanced_weights([*common, image("without_mask"), image(*["with_mask"] * 4), image()])
+    images = [*common, image("without_mask"), image(*["with_mask"] * 4), image()]
+    weights = [image.weight for image in balanced(images)]
     assert weights[0] < weights[-2] < weights[-3]
     assert weights[-1] == 0.5
     assert weights[-2] == pytest.approx(2 * weights[0])  # four faces

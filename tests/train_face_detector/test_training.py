@@ -53,7 +53,8 @@ def test_a_finished_run_leaves_detector_card_plot_and_weights(tiny: TinyRun) -> 
     image = read_image(tiny.image.path)
     assert BuiltinFaceDetector.load(tiny.output).detect(image, 0.99) == []
     card = tiny.output.with_suffix(".md").read_text()
-    assert "| street   | tiny       |            1 |       1 |" in card
+    assert "| street   | tiny       |             1 |       1 |" in card
+    assert "0.000 of 1" in card
     assert "| street   | unmasked |" in card
     assert "| portraits     | tiny       |        1 |" in card
     assert read_split(split_path(tiny.output)) == {file_digest(tiny.image.path): "test"}
