@@ -27,12 +27,11 @@ SMALL_BOX_RATIO, HIGH_CONFIDENCE = 0.3, 0.9
 
 
 class BuiltinFaceDetector:
-    """The built-in face detector: load it once, and call it for each image."""
+    """The built-in face detector: load it once, and call it for each image, from any thread."""
 
     def __init__(self, model: LiteRTModel):
         self._model = model
-        self._size = (LONGER_SIDE, LONGER_SIDE)
-        self._model.prepare(self._size)
+        self._model.prepare((LONGER_SIDE, LONGER_SIDE))
 
     @classmethod
     def load(
@@ -55,9 +54,6 @@ class BuiltinFaceDetector:
         """See types.Detector."""
         height, width = image.shape[:2]
         size = input_size(height, width)
-        if size != self._size:
-            self._model.resize(size)
-            self._size = size
         predictions = self._model(resize(image, size)[None].astype(np.float32))[0]
         boxes, confidences = decode_predictions(predictions, *size, confidence)
         boxes *= np.tile([width / size[1], height / size[0]], 2)

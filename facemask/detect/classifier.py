@@ -23,7 +23,10 @@ MAX_BATCH = 64
 
 
 class MaskClassifier:
-    """A trained model with its metadata; one call classifies all faces of an image."""
+    """A trained model with its metadata; one call classifies all faces of an image.
+
+    Threads may share it. One copy a thread is faster: see pool.Networks.
+    """
 
     def __init__(self, forward: Callable[[np.ndarray], np.ndarray], model_metadata: ModelMetadata):
         """forward: from (N, height, width, 3) float32 to probabilities (N, C) float32."""
