@@ -81,7 +81,8 @@ def labelled_images(
 
 def image_problem(name: str, error: Exception) -> str:
     """The line for an image that could not be read or labelled; raises what ends the run."""
-    if isinstance(error, FacemaskError) and not isinstance(error, ImageError):
+    own = isinstance(error, FacemaskError) and not isinstance(error, ImageError)
+    if own or isinstance(error, BrokenPipeError):  # of a message: nobody reads them any more
         raise error
     return str(error) if isinstance(error, ImageError) else f"{name}: {describe(error)}"
 

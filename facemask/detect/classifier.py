@@ -71,8 +71,8 @@ class MaskClassifier:
             checked = _check_shapes(path, model, stored)
             forward = _keras_forward(model, (*checked.input_size, model.input_shape[3]))
         if stored is None:
-            channels, size = model.input_shape[3], checked.input_size
-            forward = foreign.adapt(forward, channels, size, _may_scale(model), announce)
+            grey = model.input_shape[3] == 1
+            forward = foreign.adapt(forward, grey, checked.input_size, _may_scale(model), announce)
         return cls(forward, checked)
 
     def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -191,7 +191,7 @@ def _keras_forward(model: Any, shape: tuple[int, int, int]) -> foreign.Forward:
 
 def _may_scale(model: Any) -> bool:
     if isinstance(model, LiteRTModel):
-        return bool(np.isin(np.float32(foreign.SCALES), model.scalars()).any())
+        return bool(np.isin(np.array(foreign.SCALES, np.float32), model.scalars()).any())
     layers = list(model._flatten_layers())  # those of models inside the model, too
     operations = [step for layer in layers for step in getattr(layer, "operations", [layer])]
     return any(type(step).__name__ in foreign.SCALING_LAYERS for step in operations)

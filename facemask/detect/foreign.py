@@ -25,22 +25,22 @@ SCALES = (1 / 127.5, 1 / 255, 127.5, 255.0)
 
 def adapt(
     forward: Forward,
-    channels: int,
+    grey: bool,
     size: tuple[int, int],
     may_scale: bool,
     announce: Callable[[str], None],
 ) -> Forward:
     """A model's function as MaskClassifier uses it: from RGB in [-1, 1] to two probabilities.
 
-    forward: from (N, height, width, channels) float32 to (N, 1) or (N, 2) float32; channels: 1 or
-    3. size: (height, width), pixels. may_scale: whether the model has what SCALING_LAYERS or SCALES
+    forward: from (N, height, width, C) float32 to (N, 1) or (N, 2) float32; C is 1 if grey, or 3.
+    size: (height, width), pixels. may_scale: whether the model has what SCALING_LAYERS or SCALES
     name; in many networks it does something else. announce: takes a line for each way in which the
     model differs from the classic one.
     Returns a function from (N, height, width, 3) float32 to (N, 2) float32, rows summing to 1.
     """
     remarks = []
     take = forward
-    if channels == 1:
+    if grey:
         remarks.append("takes grey images")
         take = _grey(take)
     images = probe_images(size)

@@ -108,7 +108,7 @@ class LiteRTModel:
         """
         with held_back_stderr():  # LiteRT prints a line on XNNPACK
             try:
-                self(np.zeros((1, *size, *self.input_shape[3:]), np.float32))
+                self(np.zeros((1, *size, self.input_shape[3] or 3), np.float32))
             except (ValueError, RuntimeError) as error:
                 raise _refusal(self._path, error) from error
 

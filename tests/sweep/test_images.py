@@ -20,7 +20,7 @@ from .harness import Outcome, run_command
 
 SIZE = (48, 36)  # width, height
 LAB = ImageCms.createProfile("LAB")  # of another colour space than the image
-Write = Callable[[Path], object]
+Write = Callable[[Path], Any]
 ODD_NAMES = (
     os.fsdecode(b"na\xefve.png"), "line\nbreak.png", "bell\x07.png", "-c.png", 'quote", comma.png',
     "\U0001f637.png", "\u202egnp.png", "{brace} %d [1].png", "n" * 251 + ".png",
@@ -89,7 +89,7 @@ def transparent(path: Path) -> None:
     image.save(path, "PNG")
 
 
-UPRIGHT, TURNED = SIZE, SIZE[::-1]
+UPRIGHT, TURNED = SIZE, (SIZE[1], SIZE[0])
 # How each is written, and its size, or a part of its error.
 IMAGES: dict[str, tuple[Write, tuple[int, int] | str]] = {
     "plain.jpg": (saved("JPEG"), UPRIGHT),
@@ -154,7 +154,7 @@ IMAGES: dict[str, tuple[Write, tuple[int, int] | str]] = {
     "icon.png": (saved("ICO"), "not an image"),
     "zeros.jpg": (content(lambda: bytes(5000)), "not an image"),
     "dangling.jpg": (lambda path: path.symlink_to("nowhere"), "no such image"),
-    "pipe.jpg": (os.mkfifo, "found no regular file"),
+    "pipe.jpg": (lambda path: os.mkfifo(path), "found no regular file"),
 }
 
 
