@@ -14,9 +14,9 @@ from facemask.data.dataset import (
     load_labelled_images,
     no_progress,
 )
-from facemask.data.face_crops import cut_faces, find_faces
+from facemask.data.face_crops import MIN_WIDTH, cut_faces, find_faces
 from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
-from facemask.data.pascal_voc import load_scenes
+from facemask.data.scenes import load_scenes
 from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
@@ -75,6 +75,12 @@ def load_images(
         scenes = load_scenes(path, progress)
         folder = crops / str(number)
         faces = cut_faces(scenes, images.class_names, load_detector, folder, progress)
+        if not len(faces):
+            raise FacemaskError(
+                f"{path}: expected annotated faces of the classes {', '.join(images.class_names)},"
+                f" {MIN_WIDTH} or more pixels wide; found none; its faces are of the"
+                f" classes {', '.join(scenes.labels)}"
+            )
         announce(f"{path}: {len(faces)} crops of the faces in {len(scenes.scenes)} scenes")
         images = concatenate(images, faces)
     return images
