@@ -85,7 +85,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on as well",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on too",
     )  # fmt: skip
     add(
         "-p", "--plot", type=file_with_suffix(".png", ".jpg", ".svg", ".pdf"), default="plot.png",
