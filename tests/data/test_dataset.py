@@ -105,7 +105,9 @@ def test_folders_may_spell_their_classes_differently(folder: Path, other: Path) 
     write_class(other / "mask", 3, 100)
     images = load_labelled_images([folder, other])
     assert images.class_names == ("with_mask", "without_mask")
-    names = [(path.parent.name, label) for path, label in zip(images.paths, images.labels, strict=True)]
+    names = [
+        (path.parent.name, label) for path, label in zip(images.paths, images.labels, strict=True)
+    ]
     assert set(names[30:]) == {("No Mask", 1), ("mask", 0)}
 
 
