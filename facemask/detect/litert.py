@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             raise _refusal(path, error) from error
         return cls(path, interpreter)
+
+    def scalars(self) -> np.ndarray:
+        """The constants of one number in the model, (N,) float32."""
+        details = self._interpreter.get_tensor_details()
+        values = []
+        for tensor in details:
+            if tensor["dtype"] is np.float32 and np.prod(tensor["shape"]) == 1:
+                with suppress(ValueError):  # a result that is not computed yet is no constant
+                    values.append(float(self._interpreter.get_tensor(tensor["index"]).item()))
+        return np.array(values, np.float32)
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Run once, for an image of size = (height, width) pixels, so that memory is allocated.

@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             info(f"{name}: no {split.name} beside it, so that it may know some of the images")
     detectors = load_detectors(args.face, args.detector)
     info("loading face mask detector model...")
-    models = {name: MaskClassifier.load(file) for name, file in zip(names, files, strict=True)}
+    models = {
+        name: MaskClassifier.load(file, announce=info)
+        for name, file in zip(names, files, strict=True)
+    }
     evaluation = Evaluation(
         models, detectors, args.confidence, args.min_face, trained_on,
         partial(progress, unit="images"),

@@ -96,7 +96,9 @@ def photos(fake_networks: FakeDetector, tmp_path: Path, monkeypatch: pytest.Monk
     for name in (MODEL, *kinds):
         Path(name).write_bytes(name.encode())
     monkeypatch.setattr(
-        classifier.MaskClassifier, "load", lambda path: kinds.get(path.name, FakeClassifier)()
+        classifier.MaskClassifier,
+        "load",
+        lambda path, announce: kinds.get(path.name, FakeClassifier)(),
     )
     masked, unmasked = tmp_path / "photos" / "with_mask", tmp_path / "photos" / "without_mask"
     write(masked / "plain.png", BRIGHT)
