@@ -124,14 +124,26 @@ def split_images(
     """Training, validation and test parts.
 
     method: "grouped" keeps near-duplicates in one part; "random" keeps only the faces of one
-    photograph and identical files together; anything else is the path of a recorded split.
+    photograph and identical files together; anything else is the path of a recorded split, of
+    photographs under whatever file names. Images that it does not know are split by its method.
     test_size: fraction of all images. Raises FacemaskError when a part would lack a class, and for
-    a file that is no record of a split.
+    a file that is no record of a split, or of none of these images.
     """
-    if method not in ("grouped", "random"):
-        return splits.repeated_split(images, find(method))
+    known: dict[str, str] = {}
+    if method not in splits.METHODS:
+        path = find(method)
+        known, method = splits.read_split(path), splits.read_method(path)
+        unknown = sum(digest not in known for digest in images.digests)
+        if unknown == len(images):
+            raise FacemaskError(
+                f"{path}: expected a split of these images, found one of {len(known)} others"
+            )
+        rest = f"; {unknown} are not in it, and are split anew" if unknown else ""
+        announce(
+            f"{path}: {len(images) - unknown} of {len(images)} images stay in their parts{rest}"
+        )
     _, groups = np.unique(images.digests, return_inverse=True)
-    if method == "grouped":
+    if method == splits.GROUPED and not known.keys() >= set(images.digests):
         announce("looking for near-duplicates...")
         groups = near_duplicate_groups(images.originals, images.digests, progress)
         # The faces of a scene are one photograph.
@@ -141,7 +153,7 @@ def split_images(
             f"{len(photographs)} images make {counts.groups} groups: {counts.identical} are byte"
             f" for byte like another one, {counts.near} have a near-duplicate"
         )
-    split = splits.split_images(images, groups, test_size, VALIDATION_SIZE, seed)
+    split = splits.split_images(images, groups, test_size, VALIDATION_SIZE, seed, method, known)
     sizes = [f"{len(getattr(split, name))} for {name}" for name in splits.PARTS]
     announce(f"images: {', '.join(sizes)}")
     return split

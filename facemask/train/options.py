@@ -73,7 +73,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options that a model file, a report and a checkpoint record."""
-    return {name: getattr(args, name) for name in SETTINGS}
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    return settings | {"split": Path(args.split).name}
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +86,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on too",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on as"
+        " well",
     )  # fmt: skip
     add(
         "-p", "--plot", type=file_with_suffix(".png", ".jpg", ".svg", ".pdf"), default="plot.png",

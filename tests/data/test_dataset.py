@@ -105,10 +105,8 @@ def test_folders_may_spell_their_classes_differently(folder: Path, other: Path) 
     write_class(other / "mask", 3, 100)
     images = load_labelled_images([folder, other])
     assert images.class_names == ("with_mask", "without_mask")
-    names = [
-        (path.parent.name, label) for path, label in zip(images.paths, images.labels, strict=True)
-    ]
-    assert set(names[30:]) == {("No Mask", 1), ("mask", 0)}
+    folders = [path.parent.name for path in images.paths]
+    assert set(zip(folders[30:], images.labels[30:], strict=True)) == {("No Mask", 1), ("mask", 0)}
 
 
 def test_weights_make_the_classes_of_each_source_count_alike(folder: Path, other: Path) -> None:
