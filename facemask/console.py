@@ -51,7 +51,9 @@ def _logged(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
         yield item
 
 
-def _print(line: str, file: TextIO) -> None:
+def _print(line: str, file: TextIO | None) -> None:
+    if file is None:  # a program without a console, as pythonw starts it
+        return
     if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
         from tqdm import tqdm
 

@@ -115,7 +115,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--split", default="grouped", metavar="{grouped,random,FILE}",
         help="how test images are chosen: never a near-duplicate of a training image, at random,"
-        " or as in a file that an earlier run wrote (%(default)s)",
+        " or as in a file that an earlier run wrote, and anew for images that it lacks"
+        " (%(default)s)",
     )  # fmt: skip
     add(
         "--test-size", type=number_above(0, below=1), default=TEST_SIZE,
