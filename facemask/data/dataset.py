@@ -101,13 +101,7 @@ def load_labelled_images(
 
 
 def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
-    class_folders = find_class_folders(folder)
-    if len(class_folders) < 2:
-        names = f"only {class_folders[0].name}" if class_folders else "none"
-        raise FacemaskError(
-            f"{folder}: expected a sub-folder of images for each of two or more classes,"
-            f" found {names}"
-        )
+    class_folders = check_class_folders(folder)
     files = [(path, label) for label, sub in enumerate(class_folders) for path in list_files(sub)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
@@ -133,6 +127,18 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
         source_names=(folder.resolve().name,),
         skipped=tuple(check.problem for check in checks if check.problem),
     )
+
+
+def check_class_folders(folder: Path) -> list[Path]:
+    """find_class_folders; raises FacemaskError for fewer than two, too."""
+    class_folders = find_class_folders(folder)
+    if len(class_folders) < 2:
+        names = f"only {class_folders[0].name}" if class_folders else "none"
+        raise FacemaskError(
+            f"{folder}: expected a sub-folder of images for each of two or more classes,"
+            f" found {names}"
+        )
+    return class_folders
 
 
 def find_class_folders(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from facemask.data import splits
 from facemask.data.dataset import (
     LabelledImages,
     Progress,
+    check_class_folders,
     concatenate,
     load_labelled_images,
     no_progress,
@@ -39,6 +40,7 @@ def detector_loader(
     name: "auto", or as registry.load_detector takes it; folder: of its weights. The detector is
     loaded once here, so that unusable weights raise FacemaskError before any image is read.
     """
+    announce("loading face detector model...")
     path = find(folder)
     name = registry.resolve(name, path, announce)
     load = partial(registry.load_detector, name, path, threads=1, bulk=True)
@@ -84,6 +86,22 @@ def load_images(
         announce(f"{path}: {len(faces)} crops of the faces in {len(scenes.scenes)} scenes")
         images = concatenate(images, faces)
     return images
+
+
+def check_inputs(
+    folders: Sequence[str], scene_folders: Sequence[str], method: str, download: bool
+) -> None:
+    """Raise FacemaskError for what load_images and split_images will miss, before any work."""
+    for path in map(find, folders):
+        if path.resolve() != PROJECT / "dataset":
+            check_class_folders(path)
+        elif not download:
+            _ensure_photographs(path, lambda _: None, download)
+    for path in map(find, scene_folders):
+        if not path.exists():
+            raise FacemaskError(f"{path}: no such folder; expected photographs and annotations")
+    if method not in ("grouped", "random"):
+        splits.read_split(find(method))
 
 
 def is_drawn(folders: Sequence[str]) -> bool:

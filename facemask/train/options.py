@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemask.addresses import check_addresses
 from facemask.errors import FacemaskError
@@ -16,6 +16,10 @@ from facemask.options import (
     whole_number,
 )
 from facemask.train.backbones import BACKBONES
+
+if TYPE_CHECKING:
+    from facemask.train.distribution import Processes
+    from facemask.train.stages import Outputs
 
 # Every default that can be changed on the command line. The head is in model.py, the augmentation
 # in data/augmentation.py, and what early stopping waits for in fit.py.
@@ -69,6 +73,20 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     # A backbone with random weights is trained together with the head.
     args.feature_cache &= not args.classic and args.weights != "none"
     return args
+
+
+def check_files(args: argparse.Namespace, processes: "Processes") -> "Outputs":
+    """The files to write, after a check of them and of the inputs, before anything is loaded.
+
+    Raises FacemaskError for an input that is missing, and an output that can't be written.
+    """
+    from facemask.data.loading import check_inputs  # needs NumPy
+    from facemask.train.stages import Outputs
+
+    check_inputs(args.dataset, args.scenes, args.split, download=not args.dry_run)
+    outputs = Outputs(args.model, args.plot, args.report, args.tensorboard)
+    outputs.check(processes, make_folders=not args.dry_run)
+    return outputs
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
