@@ -50,6 +50,7 @@ def _annotations(path: Path, data: Entry, folder: AnnotatedFolder) -> Iterator[A
     images, faces, categories = (_entries(whole, data, name) for name in LISTS)
     names = {str(each.get("id")): short(each.get("name") or "") for each in categories}
     by_id: dict[str, Annotation] = {}
+    unusable: set[str] = set()  # ids of images
     for number, entry in enumerate(images, start=1):
         try:
             image = _image_of(path, entry, folder)
@@ -57,6 +58,7 @@ def _annotations(path: Path, data: Entry, folder: AnnotatedFolder) -> Iterator[A
                 raise ValueError(f"its id, {short(entry.get('id'))}, is another image's")
         except ValueError as error:
             whole.skip(f"image {number}", error)
+            unusable.add(str(entry.get("id")))
             continue
         size = tuple(str(entry.get(side) or "") for side in ("width", "height"))
         by_id[str(entry.get("id"))] = Annotation(path, image, size=(size[0], size[1]))
@@ -64,7 +66,8 @@ def _annotations(path: Path, data: Entry, folder: AnnotatedFolder) -> Iterator[A
         place = f"annotation {short(entry.get('id', number))}"
         annotation = by_id.get(str(entry.get("image_id")))
         if annotation is None:
-            whole.skip(place, f"no usable image has the id {short(entry.get('image_id'))}")
+            if str(entry.get("image_id")) not in unusable:
+                whole.skip(place, f"no image has the id {short(entry.get('image_id'))}")
             continue
         try:
             annotation.boxes.append(_box(place, entry, names))

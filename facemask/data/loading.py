@@ -17,7 +17,7 @@ from facemask.data.dataset import (
 )
 from facemask.data.face_crops import MIN_WIDTH, cut_faces, find_faces
 from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
-from facemask.data.scenes import load_scenes
+from facemask.data.scenes import annotated_folder, load_scenes
 from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
@@ -98,9 +98,8 @@ def check_inputs(
         elif not download:
             _ensure_photographs(path, lambda _: None, download)
     for path in map(find, scene_folders):
-        if not path.exists():
-            raise FacemaskError(f"{path}: no such folder; expected photographs and annotations")
-    if method not in ("grouped", "random"):
+        annotated_folder(path)
+    if method not in splits.METHODS:
         splits.read_split(find(method))
 
 
@@ -114,8 +113,9 @@ def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:
     lines = []
     if is_drawn(folders):
         lines.append("drawn sample: the model will know the drawings, not faces")
-    if images.skipped:
-        lines.append(f"skipped or repaired, {len(images.skipped)}: {'; '.join(images.skipped)}")
+    count = len(images.skipped)
+    for number, line in enumerate(images.skipped, start=1):
+        lines.append(f"skipped or repaired, {number} of {count}: {line}")
     return lines
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facemask.data.annotations import (
-    IMAGE_FOLDERS,
     AnnotatedBox,
     AnnotatedFolder,
     Annotation,
@@ -75,8 +74,7 @@ def _image_of(path: Path, root: "Element", folder: AnnotatedFolder) -> Path:
     if image is None:
         also = f" or {short(named)}" if named else ""
         raise FacemaskError(
-            f"{path}: no image {path.stem}.*{also}, neither beside it nor in"
-            f" {path.parent.parent / IMAGE_FOLDERS[0]}"
+            f"{path}: no image {path.stem}.*{also}, neither beside it nor in a folder images"
         )
     return image
 

@@ -82,7 +82,7 @@ def load_scenes(path: str | os.PathLike[str], progress: Progress = no_progress) 
     example). Raises FacemaskError for a missing folder, or one without any usable annotated face.
     """
     path = Path(path)
-    folder = _folder(path)
+    folder = annotated_folder(path)
     formats = (coco,) if path.is_file() else (pascal_voc, yolo, coco)
     annotations = [each for reader in formats for each in reader.annotations(folder)]
     problems = [line for annotation in annotations for line in annotation.problems]
@@ -110,8 +110,11 @@ def load_scenes(path: str | os.PathLike[str], progress: Progress = no_progress) 
     return Scenes(path, scenes, tuple(problems))
 
 
-def _folder(path: Path) -> AnnotatedFolder:
-    """The files below a folder; of a COCO file, those of its folder, and of JSON itself alone."""
+def annotated_folder(path: Path) -> AnnotatedFolder:
+    """The files below a folder; of a COCO file, those of its folder, and of JSON itself alone.
+
+    Raises FacemaskError for a missing folder, and for a file of another kind.
+    """
     if path.is_file() and path.suffix.lower() == ".json":
         others = (file for file in list_files(path.parent) if file.suffix.lower() != ".json")
         return AnnotatedFolder(path.parent, (path, *others))

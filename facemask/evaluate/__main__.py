@@ -99,7 +99,7 @@ def measure(
 
     jobs: for each set what measures it, and its folder.
     """
-    from facemask.evaluate.image_sets import distinct_names
+    from facemask.evaluate.image_sets import distinct_names, without_paths
 
     sets: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
@@ -110,9 +110,7 @@ def measure(
             sets.append(measure_folder(folder, name))
         except FacemaskError as problem:
             error(str(problem))
-            # No path of this machine goes into the file; a relative path is as the user gave it.
-            text = str(problem)
-            failed[name] = text.replace(str(folder), name) if folder.is_absolute() else text
+            failed[name] = without_paths(str(problem), folder, name)
         else:
             report_skipped(sets[-1])
     return sets, failed

@@ -62,8 +62,7 @@ def read_unseen(
     record["images"] = images
     record["left_out"] = dict(left_out)
     record["left_out_of"] = Ratio(len(paths) - len(unseen), len(paths))
-    inside = f"{folder}{os.sep}"
-    record["problems"] = [line.replace(inside, f"{record['name']}/") for line in problems]
+    record["problems"] = [without_paths(line, folder, record["name"]) for line in problems]
 
 
 def read_trained_on(names: Sequence[str], models: Sequence[Path]) -> dict[str, frozenset[str]]:
@@ -100,6 +99,19 @@ def labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str],
             f"{folder}: expected images in folders named {' or '.join(known)}, found {names}"
         )
     return labels, problems
+
+
+def without_paths(line: str, folder: Path, name: str) -> str:
+    """A message about a set with the set's name in place of its path.
+
+    A path may tell of the machine. Of what lies beside the folder the file's name alone remains.
+    """
+    whole = f"{folder}: "
+    if line.startswith(whole):
+        line = f"{name}: {line.removeprefix(whole)}"
+    folder = folder.parent if folder.is_file() else folder
+    line = line.replace(f"{folder}{os.sep}", f"{name}/")
+    return line.replace(f"{folder.parent}{os.sep}", "") if folder.is_absolute() else line
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -102,7 +102,7 @@ def test_a_negative_width_is_put_right_and_counted(tmp_path: Path) -> None:
         ({"iscrowd": 1}, "it is of a crowd, not of one face"),
         ({"category_id": 9}, "no category has the id 9"),
         ({"category_id": [1]}, "no category has the id [1]"),
-        ({"image_id": 5}, "no usable image has the id 5"),
+        ({"image_id": 5}, "no image has the id 5"),
         ({"bbox": None}, "expected a bbox of x, y, width and height, or polygons, found None"),
         ({"bbox": [1, 2, 3]}, "found [1, 2, 3]"),
         ({"bbox": "1 2 3 4"}, "found 1 2 3 4"),

@@ -155,7 +155,7 @@ def test_a_run_shows_the_steps_in_their_order(drawn_training: DrawnTraining) -> 
     assert "[INFO] 20 images make " in output
     assert "precision    recall  f1-score   support" in output
     assert "[WARN] drawn sample: the model will know the drawings, not faces\n" in errors
-    assert "[WARN] skipped or repaired, 1: " in errors
+    assert "[WARN] skipped or repaired, 1 of 1: " in errors
     assert "broken.jpg: expected an image, found an empty file" in errors
 
 
