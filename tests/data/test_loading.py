@@ -1,4 +1,4 @@
-"""The split of a training, when an earlier one is to be repeated."""
+"""What a training loads, and its split when an earlier one is to be repeated."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from facemask.data.dataset import LabelledImages, load_labelled_images
-from facemask.data.loading import split_images
+from facemask.data.loading import load_images, split_images
 from facemask.data.splits import PARTS, write_split
 from facemask.errors import FacemaskError
 from facemask.images import read_image, write_image
+
+from .annotated import coco, write
 
 
 def write_noise(folder: Path, count: int, seed: int) -> None:
@@ -90,3 +92,30 @@ def test_a_split_of_none_of_the_images_is_refused(images: LabelledImages, tmp_pa
     path.write_text('{"parts": {"abc": "test"}}')
     with pytest.raises(FacemaskError, match="expected a split of these images, found one of 1"):
         split_images(images, str(path), 0.2, 1, lambda _: None)
+
+
+def load_with_scenes(folder: Path, label: str, box: list[int]) -> LabelledImages:
+    """Two portraits, and a scene of a face."""
+    write_noise(folder / "portraits", 1, 0)
+    write_image(folder / "scenes" / "a.png", np.zeros((60, 80, 3), np.uint8))
+    categories = [{"id": 1, "name": label}]
+    write(folder / "scenes" / "a.json", coco(box, categories=categories))
+    folders = [str(folder / "portraits")], [str(folder / "scenes")]
+    return load_images(*folders, folder / "crops", None, lambda _: None)
+
+
+def test_annotated_classes_may_have_another_spelling(tmp_path: Path) -> None:
+    images = load_with_scenes(tmp_path, "No Mask", [10, 10, 20, 20])
+    assert images.class_names == ("with_mask", "without_mask")
+    assert images.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "box"), [("scarf", [10, 10, 20, 20]), ("with_mask", [10, 10, 5, 5])]
+)
+def test_scenes_of_which_no_face_is_used_are_refused(
+    tmp_path: Path, label: str, box: list[int]
+) -> None:
+    """Else the model would say that it was trained on them."""
+    with pytest.raises(FacemaskError, match=f"found none; its faces are of the classes {label}"):
+        load_with_scenes(tmp_path, label, box)

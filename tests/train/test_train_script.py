@@ -246,7 +246,8 @@ def test_a_recorded_split_is_repeated(
     assert train_mask_detector.main(command) == 0
     output = capsys.readouterr().out
     assert "near-duplicates" not in output
-    assert splits.read_split("mask_detector.split.json") == splits.read_split(record)
+    assert Path("mask_detector.split.json").read_text() == record.read_text()
+    assert metadata_of(Path("mask_detector.keras")).training["settings"]["split"] == record.name
     head = val_losses(drawn_training.output)[:HEAD]
     assert val_losses(output) == pytest.approx(head, abs=1e-3)
 
