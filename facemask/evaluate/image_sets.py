@@ -35,7 +35,7 @@ def read_unseen(
     """
     unseen: list[Path] = []
     left_out: Counter[str] = Counter()
-    for path in paths:
+    for path in progress(paths, total=len(paths)) if trained_on else paths:
         digest = _digest(path) if trained_on else ""
         seen_by = [model for model, digests in trained_on.items() if digest in digests]
         left_out.update(seen_by)

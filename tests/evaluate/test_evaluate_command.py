@@ -572,7 +572,8 @@ def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
         "--face", assets / "face_detector", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    noise = [line for line in done.stderr.splitlines() if not line.startswith("[INFO] ")]
+    assert noise == []  # but lines of progress on a slow machine
     photos, scenes = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["sets"]
     for row in photos["rows"]:
         assert row["crops"] == 12
