@@ -412,3 +412,7 @@ def test_imagenet_weights_that_cannot_be_fetched_are_one_line(
     errors = capfd.readouterr().err.splitlines()
     assert [line for line in errors if not line.startswith("[WARN]")] == []
     assert not (tmp_path / "mask_detector.keras").exists()
+
+
+def test_a_log_file_has_no_progress_bars(drawn_training: DrawnTraining) -> None:
+    assert not re.search(r"[\r\b\x1b]", drawn_training.output)
