@@ -91,7 +91,8 @@ def check_files(args: argparse.Namespace, processes: "Processes") -> "Outputs":
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options that a model file, a report and a checkpoint record."""
-    return {name: getattr(args, name) for name in SETTINGS}
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    return settings | {"split": Path(args.split).name}
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +104,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC XML) to train on as well",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on as"
+        " well",
     )  # fmt: skip
     add(
         "-p", "--plot", type=file_with_suffix(".png", ".jpg", ".svg", ".pdf"), default="plot.png",
@@ -131,7 +133,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--split", default="grouped", metavar="{grouped,random,FILE}",
         help="how test images are chosen: never a near-duplicate of a training image, at random,"
-        " or as in a file that an earlier run wrote (%(default)s)",
+        " or as in a file that an earlier run wrote, and anew for images that it lacks"
+        " (%(default)s)",
     )  # fmt: skip
     add(
         "--test-size", type=number_above(0, below=1), default=TEST_SIZE,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from facemask.class_names import SPELLINGS
 from facemask.data.dataset import Progress
 from facemask.data.near_duplicates import near_duplicate_groups
-from facemask.data.pascal_voc import Scene, load_scenes
+from facemask.data.scenes import Scene, load_scenes
 from facemask.data.splits import PARTS, read_split, split_groups
 from facemask.errors import FacemaskError
 from facemask.files import file_digest
@@ -80,7 +81,7 @@ def _split_scenes(
     by_split: dict[str, list[tuple[Scene, str]]] = {name: [] for name in PARTS}
     unknown = 0
     for folder in folders:
-        scenes = load_scenes(folder, progress).scenes
+        scenes = load_scenes(folder, progress).in_terms_of(SPELLINGS).scenes
         digests = [file_digest(scene.path) for scene in scenes]
         names = [split_of.get(digest, "") for digest in digests]
         if not any(names):

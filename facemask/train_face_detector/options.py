@@ -42,7 +42,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--scenes", required=True, nargs="+", action=Paths, metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC XML)",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
     )  # fmt: skip
     add(
         "-d", "--dataset", nargs="+", action=Paths, default=[], metavar="DIR",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facemask.data.pascal_voc import Scene
+from facemask.data.scenes import Scene
 from facemask.detect.yunet import YuNetFaceDetector
 from facemask.errors import FacemaskError
 from facemask.geometry import as_array, ious
