@@ -51,10 +51,11 @@ class VideoFile:
         from av.error import FFmpegError
 
         interval_s = 1 / self.fps
-        count = damaged = 0
+        count = packets = damaged = 0  # count: of frames
         time_s = stamp_s = 0.0  # of the frame: from the first one, and as the file states it
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
+                packets += packet.size > 0  # the last one is empty: it ends the decoding
                 try:
                     for frame in packet.decode():
                         step_s = interval_s if frame.time is None else frame.time - stamp_s
@@ -69,24 +70,28 @@ class VideoFile:
                 except FFmpegError:
                     damaged += 1
             if damaged:
-                self._log(f"{self._name}: left out {damaged} packets that can't be decoded")
+                self._log(
+                    f"{self._name}: left out what can't be decoded, {damaged} of {packets} packets"
+                )
             if count:
-                self._check_length(container, stream, count, stamp_s + interval_s)
+                self._check_length(container, stream, packets, stamp_s + interval_s)
 
     def _check_length(
-        self, container: "InputContainer", stream: "VideoStream", count: int, end_s: float
+        self, container: "InputContainer", stream: "VideoStream", packets: int, end_s: float
     ) -> None:
-        """Log that the file is truncated, if its header states more frames and a later end."""
-        if stream.duration and stream.time_base:
-            stated_s = float(stream.duration * stream.time_base)
+        """Log that the file is truncated, if its header states more: frames, or else time.
+
+        packets: one for each frame, also for those that are not to be shown. end_s: by the file's
+        own clock, which may begin later than 0.
+        """
+        stated_s = (container.duration or 0) / 1e6  # from microseconds
+        if 0 < packets < LEAST_LENGTH * stream.frames:
+            length = f"{packets} of the {stream.frames} frames"
+        elif not stream.frames and end_s < LEAST_LENGTH * stated_s:
+            length = f"{end_s:.1f} of the {stated_s:.1f} seconds"
         else:
-            stated_s = (container.duration or 0) / 1e6  # from microseconds
-        fewer = count < LEAST_LENGTH * (stream.frames or math.inf)
-        if fewer and end_s < LEAST_LENGTH * stated_s:
-            self._log(
-                f"{self._name}: ended after {end_s:.1f} of the {stated_s:.1f} seconds it should"
-                " have"
-            )
+            return
+        self._log(f"{self._name}: ended after {length} it should have")
 
     @contextmanager
     def _opened(self) -> "Iterator[tuple[InputContainer, VideoStream]]":
