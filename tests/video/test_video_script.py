@@ -268,7 +268,8 @@ def test_a_defect_in_some_frames_is_their_error_alone(
     assert ["error" in line for line in lines] == [not line["faces"] for line in lines]
     assert lines[4]["error"].startswith("unexpected ValueError: at 5")
     assert {line["faces"][0]["track"] for line in lines if line["faces"]} == {1}
-    assert Path("f.csv").read_text().splitlines()[1:] == ["1,0.0,0.55,without_mask,1.0,9,0"]
+    (row,) = Path("f.csv").read_text().splitlines()[1:]
+    assert row.startswith("1,0.0,0.55,without_mask,")
     assert frames_of("out.mp4") == 12
 
 
