@@ -44,7 +44,9 @@ class VideoFile:
         """
         self._name, self._path, self._log = name, path, log
         with self._opened() as (_, stream):
-            self.fps = possible_fps(float(stream.average_rate or 0))
+            # The average may be the number of ticks a second of the file's clock, as in AVI.
+            rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+            self.fps = possible_fps(min(rates, default=0.0))
 
     def frames(self, every: int = 1) -> Iterator[TimedFrame]:
         """Each `every`-th frame. After the last one, damage that was found is logged."""
@@ -53,6 +55,7 @@ class VideoFile:
         interval_s = 1 / self.fps
         count = packets = damaged = 0  # count: of frames
         time_s = stamp_s = 0.0  # of the frame: from the first one, and as the file states it
+        step_s = 0.0
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
                 packets += packet.size > 0  # the last one is empty: it ends the decoding
@@ -74,24 +77,23 @@ class VideoFile:
                     f"{self._name}: left out what can't be decoded, {damaged} of {packets} packets"
                 )
             if count:
-                self._check_length(container, stream, packets, stamp_s + interval_s)
+                end_s = stamp_s + max(interval_s, step_s)
+                self._check_length(container, stream, packets, end_s)
 
     def _check_length(
         self, container: "InputContainer", stream: "VideoStream", packets: int, end_s: float
     ) -> None:
-        """Log that the file is truncated, if its header states more: frames, or else time.
+        """Log that the file is truncated, if its header states more frames and a later end.
 
         packets: one for each frame, also for those that are not to be shown. end_s: by the file's
         own clock, which may begin later than 0.
         """
-        stated_s = (container.duration or 0) / 1e6  # from microseconds
-        if 0 < packets < LEAST_LENGTH * stream.frames:
-            length = f"{packets} of the {stream.frames} frames"
-        elif not stream.frames and end_s < LEAST_LENGTH * stated_s:
+        by_frames_s = float(stream.frames / (stream.average_rate or self.fps))
+        stated_s = max(by_frames_s, (container.duration or 0) / 1e6)  # from microseconds
+        fewer = packets < LEAST_LENGTH * (stream.frames or math.inf)
+        if fewer and end_s < LEAST_LENGTH * stated_s:
             length = f"{end_s:.1f} of the {stated_s:.1f} seconds"
-        else:
-            return
-        self._log(f"{self._name}: ended after {length} it should have")
+            self._log(f"{self._name}: ended after {length} it should have")
 
     @contextmanager
     def _opened(self) -> "Iterator[tuple[InputContainer, VideoStream]]":
@@ -107,6 +109,8 @@ class VideoFile:
                 if not isinstance(stream, av.VideoStream):
                     kinds = " and ".join(sorted({each.type for each in container.streams}))
                     raise FacemaskError(f"{self._name}: expected a video, found only {kinds}")
+                if stream.codec_context is None:
+                    raise FacemaskError(f"{self._name}: its codec is unknown to FFmpeg")
                 if stream.width * stream.height > MAX_PIXELS:
                     raise FacemaskError(
                         f"{self._name}: expected at most {MAX_PIXELS / 1e6:g} megapixels, found"

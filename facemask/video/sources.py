@@ -1,5 +1,6 @@
 """Where frames come from: video files, folders of images, cameras and network streams."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +103,8 @@ def _open_url(url: str) -> cv2.VideoCapture:
     """A capture whose calls return, without a frame, when the server does not answer."""
     limit_ms = round(STALL_S * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
-    return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+    # As bytes, because OpenCV ends the process on text that is not UTF-8.
+    return cv2.VideoCapture(os.fsencode(url), cv2.CAP_FFMPEG, limits)  # type: ignore[call-overload]
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
