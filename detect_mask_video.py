@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from facemask.console import error, info, run, warn
+from facemask.errors import plain_interrupts
 from facemask.files import find
 from facemask.timings import NO_TIMINGS, Timings
 from facemask.video.options import check_files, check_tracking, parse_arguments
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
         frames = enter(labelled_frames(source, find_and_label, timings))
-        with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
+        with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
             for number, labelled in enumerate(frames, start=1):
                 time_s, frame, detections = labelled.time_s, labelled.image, labelled.detections
                 with errors.caught(number - 1, labelled.problem):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from facemask.defects import describe
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, plain_interrupts
 
 # A cause that stays, such as a broken network, would fill the console and the disk of a camera's
 # run. This is two seconds of video: long enough for what passes, such as too little memory.
@@ -31,7 +31,8 @@ class FrameErrors:
         Raises the FacemaskErrors of its block, and one when MAX_IN_A_ROW frames have failed.
         """
         try:
-            yield
+            with plain_interrupts():
+                yield
         except FacemaskError:
             raise
         except Exception as error:
