@@ -122,9 +122,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--csv",
         type=file_with_suffix(".csv"),
         metavar="FILE",
-        help="write a row for each face that is tracked for at least 0.5 seconds, the faces that"
-        " are counted at the end, or for each face of a folder's images: its times, its label, and"
-        " the label's share of its frames",
+        help="write a row for each face that is counted, those tracked for at least 0.5 seconds"
+        " or, of a folder of images, each: its times, its label, and the label's share of its"
+        " frames",
     )
 
 
