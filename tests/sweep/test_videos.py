@@ -129,7 +129,7 @@ READABLE: dict[str, tuple[str, Writer, int, int, int, list[str]]] = {
     "two video streams": (".mkv", videos.write_two_streams, 6, 96, 64, []),
     "a title in Latin-1": (
         ".mkv",
-        lambda path: videos.write_patched(path, b"Lavf", 0, b"L\xe9vf"),
+        lambda path: videos.write_patched(path, b"Grusz", 0, b"Gru\xdfe"),
         6, 96, 64, [],
     ),
     "hours stated in the header": (

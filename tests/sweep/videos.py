@@ -123,7 +123,7 @@ def write_damaged(path: Path, codec: str = "libx264") -> None:
 
 def write_patched(path: Path, before: bytes, offset: int, value: bytes) -> None:
     """A video with some bytes replaced, `offset` after the start of the bytes `before`."""
-    write(path, pictures())
+    write(path, pictures(), title="Grusz")
     content = bytearray(path.read_bytes())
     start = content.index(before) + offset
     content[start : start + len(value)] = value
