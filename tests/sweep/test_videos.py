@@ -20,6 +20,7 @@ import detect_mask_video
 from facemask.detect.pool import Networks
 from facemask.files import PROJECT
 from facemask.images import write_image
+from facemask.train_face_detector.pseudo_labels import sampled_frames
 from facemask.video import sources
 from facemask.video.options import parse_arguments
 
@@ -188,6 +189,11 @@ def test_its_frames_are_upright_and_have_their_colours(kind: str) -> None:
     corners = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
     is_red = [corner for corner in corners if red[corner] - blue[corner] > 100]
     assert is_red == [RED_CORNERS.get(kind, (0, 0))]
+
+
+def test_a_title_in_latin_1_does_not_end_the_training_of_a_face_detector() -> None:
+    videos.write_patched(Path("titled.mkv"), b"Grusz", 0, b"Gru\xdfe")
+    assert len(list(sampled_frames(Path("titled.mkv")))) > 0
 
 
 def test_variable_times_are_kept_in_the_records_and_in_the_video() -> None:
