@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TextIO, TypeVar
 
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, plain_interrupts
 
 T = TypeVar("T")
 
@@ -81,7 +81,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see facemask.startup
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.exit(main())
+        with plain_interrupts():
+            sys.exit(main())
     except FacemaskError as problem:
         error(str(problem))
         sys.exit(1)

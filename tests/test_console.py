@@ -20,6 +20,14 @@ def raising(problem: BaseException):
     return main
 
 
+def interrupted_in_a_lock() -> int:
+    """As Condition.wait does when Ctrl-C comes at the wrong moment."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise RuntimeError("cannot release un-acquired lock")  # noqa: B904
+
+
 @pytest.mark.parametrize(
     ("main", "status", "message"),
     [
@@ -39,6 +47,7 @@ def raising(problem: BaseException):
             "[ERROR] xxx.png: File name too long\n",
         ),
         (raising(KeyboardInterrupt()), 130, "[ERROR] interrupted\n"),
+        (interrupted_in_a_lock, 130, "[ERROR] interrupted\n"),
     ],
 )  # fmt: skip
 def test_run_ends_with_a_status_and_at_most_one_line(

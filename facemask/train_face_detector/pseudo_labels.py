@@ -136,8 +136,9 @@ def sampled_frames(path: Path) -> Iterator[np.ndarray]:
 
     due = 0.0
     try:
-        # Absolute, since FFmpeg takes what stands before a colon in a name for a protocol.
-        with av.open(str(path.absolute())) as container:
+        # Absolute, since FFmpeg takes what stands before a colon in a name for a protocol. Titles
+        # and the like are decoded, too, and may be in any encoding.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or DEFAULT_FPS)
             for number, frame in enumerate(container.decode(stream)):
