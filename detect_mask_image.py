@@ -35,13 +35,11 @@ def main(argv: list[str] | None = None) -> int:
         return label_archive(args)
     # Imported after the arguments are checked, so that --help and a typo are answered at once.
     from facemask.batch.inputs import ImageReader, describe_skipped, find_images, plan_outputs
-    from facemask.batch.labelling import LabelledImage, labelled_images
+    from facemask.batch.labelling import LabelledImage, annotate, labelled_images
     from facemask.detect.pipeline import detect_masks
     from facemask.detect.pool import Networks
     from facemask.detect.registry import ensure_weights
-    from facemask.images import write_image
     from facemask.output import display
-    from facemask.output.drawing import draw_detections
     from facemask.output.records import image_record, open_records
     from facemask.timings import NO_TIMINGS, Timings
 
@@ -71,14 +69,8 @@ def main(argv: list[str] | None = None) -> int:
                 info("computing face detections...")
             with networks.acquire() as pair:
                 detections = detect_masks(image, *pair, args.confidence, args.uncertain, timings)
-            if job.output or show:
-                with timings.stage("draw"):
-                    draw_detections(image, detections, in_place=True)
-            if job.output:
-                with timings.stage("write"):
-                    write_image(job.output, image)
-            record = image_record(job.name, image, detections)
-            return LabelledImage(job, record, detections, image if show else None)
+            labelled = LabelledImage(job, image_record(job.name, image, detections), detections)
+            return annotate(labelled, image, show, timings)
 
     number = failed = 0
     with ExitStack() as stack:

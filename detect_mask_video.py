@@ -16,10 +16,11 @@ import argparse
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from facemask.console import info, run, warn
+from facemask.console import error, info, run, warn
+from facemask.errors import plain_interrupts
 from facemask.files import find
 from facemask.timings import NO_TIMINGS, Timings
-from facemask.video.options import check_files, parse_arguments
+from facemask.video.options import check_files, check_tracking, parse_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.output.drawing import draw_detections
     from facemask.output.records import JSONLines, frame_record
     from facemask.video.alerts import Alerts
+    from facemask.video.frame_errors import FrameErrors
     from facemask.video.labelling import labelled_frames
     from facemask.video.sources import open_source
     from facemask.video.track_log import TrackLog
@@ -50,11 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         enter = stack.enter_context
         # Opened before the networks load, so that a wrong name is reported at once.
         source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
+        check_tracking(args, source.photographs, info)
         viewer = None if args.no_display else open_viewer(info, warn)
 
         networks = load_networks(args)
         info("starting video stream...")
-        track_log = enter(TrackLog(args.csv)) if args.track else None
+        photographs = source.photographs and not args.track
+        track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
         writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
         delays = args.alert_after, args.alert_cooldown
@@ -67,22 +71,25 @@ def main(argv: list[str] | None = None) -> int:
             with networks.acquire() as pair:
                 return detect_masks(frame, *pair, args.confidence, args.uncertain, timings)
 
-        number, fps = 0, FPS().start()
+        number, fps, errors = 0, FPS().start(), FrameErrors(error)
         frames = enter(labelled_frames(source, find_and_label, timings))
-        with suppress(KeyboardInterrupt):  # Ctrl-C ends the run as q does
-            for number, (time_s, frame, detections) in enumerate(frames, start=1):
-                if track_log:
-                    with timings.stage("track"):
-                        detections = track_log.update(detections, time_s)
-                alerts.update(detections, frame, time_s)
-                if writer or viewer:
-                    with timings.stage("draw"):
-                        draw_detections(frame, detections, in_place=True)
+        with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
+            for number, labelled in enumerate(frames, start=1):
+                time_s, frame, detections = labelled.time_s, labelled.image, labelled.detections
+                with errors.caught(number - 1, labelled.problem):
+                    if track_log:
+                        with timings.stage("track"):
+                            detections = track_log.update(detections, frame, time_s)
+                    alerts.update(detections, frame, time_s)
+                    if writer or viewer:
+                        with timings.stage("draw"):
+                            draw_detections(frame, detections, in_place=True)
                 with timings.stage("write"):
                     if writer:
                         writer.write(frame, time_s)
                     if records:
-                        records.write(frame_record(number - 1, time_s, frame, detections))
+                        about = time_s, frame, detections, errors.message
+                        records.write(frame_record(number - 1, *about))
                 fps.update()
                 if viewer:
                     with timings.stage("show"):
@@ -96,7 +103,9 @@ def main(argv: list[str] | None = None) -> int:
     if track_log:
         info(track_log.summary())
     timings.report(number, "frame", info)
-    return 0
+    if errors.count:
+        error(errors.summary(number))
+    return 1 if errors.count else 0
 
 
 def load_networks(args: argparse.Namespace) -> "Networks":

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from facemask.console import info, progress, run, warn
-from facemask.train.options import parse_arguments, settings_of
+from facemask.train.options import check_files, parse_arguments, settings_of
 
 if TYPE_CHECKING:
     from facemask.train.stages import Outputs, Training
@@ -34,15 +34,15 @@ def main(argv: list[str] | None = None) -> int:
 
     cluster = args.cluster, args.worker, args.cluster_timeout
     with distribution.initialize(*cluster) as processes, TemporaryDirectory() as crops:
-        outputs = stages.Outputs(args.model, args.plot, args.report, args.tensorboard)
-        outputs.check(processes, make_folders=not args.dry_run)
+        # What is missing shows before photographs are read, and what is quickest to check first.
+        outputs = check_files(args, processes)
         weights = backbones.find_weights(args.weights, args.backbone, download=not args.dry_run)
+        read = batches.image_reader(None if args.dry_run else args.cache)
+        detector = args.detector, args.face, info
+        load_detector = loading.detector_loader(*detector) if args.crop_faces else None
         size = (args.input_size, args.input_size)
-        load_detector = None
-        if args.crop_faces:
-            info("loading face detector model...")
-            load_detector = loading.detector_loader(args.detector, args.face, info)
-
+        set_seed(args.seed)
+        network = backbones.load_backbone(weights, size, args.backbone)
         info("loading images...")
         images = loading.load_images(
             args.dataset, args.scenes, Path(crops), load_detector, info, progress, not args.dry_run
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)
         stream = partial(
             batches.batches, images, size=size, batch_size=args.batch_size, margin=args.margin,
-            read=batches.image_reader(None if args.dry_run else args.cache),
+            read=read,
         )  # fmt: skip
         checkpoint = stages.open_checkpoint(
             outputs.checkpoint, images, split, settings_of(args) | {"weights": weights}, processes
@@ -61,8 +61,8 @@ def main(argv: list[str] | None = None) -> int:
             info(f"{checkpoint.path}: not there, so the training starts anew")
 
         info("compiling model...")
-        set_seed(args.seed)
-        model = build_model(len(images.class_names), weights, size, backbone=args.backbone)
+        head = len(images.class_names), weights, size
+        model = build_model(*head, backbone=args.backbone, network=network)
         training = stages.Training(
             model, images, split, stream, checkpoint, processes, classic=args.classic,
             early_stopping=args.early_stopping, feature_cache=args.feature_cache, seed=args.seed,

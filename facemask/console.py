@@ -4,11 +4,16 @@ import io
 import os
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TextIO, TypeVar
 
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, plain_interrupts
+
+T = TypeVar("T")
+
+LOG_SECONDS = 30.0  # at least so long between two lines of progress in a log
 
 
 def info(message: str) -> None:
@@ -24,14 +29,31 @@ def error(message: str) -> None:
     _print(f"[ERROR] {' '.join(message.split())}", sys.stderr)
 
 
-def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    """The items, with a progress bar where standard error is a terminal."""
+def progress(items: Iterable[T], total: int, unit: str = "") -> Iterable[T]:
+    """The items, with a progress bar where standard error is a terminal.
+
+    Elsewhere, in a log file for example, with a line of text now and then in long stages. unit:
+    what the items are, in the plural.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        return _logged(items, total, unit)
     from tqdm import tqdm
 
-    return tqdm(items, total=total, disable=None)
+    return tqdm(items, total=total, unit=f" {unit}" if unit else "it")
 
 
-def _print(line: str, file: TextIO) -> None:
+def _logged(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+    last = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
+            _print(f"[INFO] {done} of {total} {unit}".rstrip(), sys.stderr)
+        yield item
+
+
+def _print(line: str, file: TextIO | None) -> None:
+    if file is None:  # a program without a console, as pythonw starts it
+        return
     if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
         from tqdm import tqdm
 
@@ -59,7 +81,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see facemask.startup
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.exit(main())
+        with plain_interrupts():
+            sys.exit(main())
     except FacemaskError as problem:
         error(str(problem))
         sys.exit(1)

@@ -25,6 +25,14 @@ def load_keras() -> Any:
     return keras
 
 
+def verbosity(log: int = 2) -> Any:
+    """Keras's `verbose`: a progress bar on a terminal, and in a log file lines without one.
+
+    log: 2 for a line an epoch, 0 for none.
+    """
+    return "auto" if sys.stdout is not None and sys.stdout.isatty() else log
+
+
 _STDERR = threading.RLock()
 
 

@@ -99,9 +99,7 @@ def fake_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDetect
     fake = FakeDetector(FaceBox(10, 10, 30, 30, 0.9))
     monkeypatch.setattr(ssd.SSDFaceDetector, "load", lambda *_: fake)
     monkeypatch.setattr(ssd.SSDFaceDetector, "has_weights", lambda folder: True)
-    monkeypatch.setattr(
-        classifier.MaskClassifier, "load", lambda path, threads=None: FakeClassifier()
-    )
+    monkeypatch.setattr(classifier.MaskClassifier, "load", lambda *_, **__: FakeClassifier())
     monkeypatch.setattr(classifier, "check_model_file", lambda path: None)
     monkeypatch.setattr(
         fetch, "ensure_face_detector", lambda folder, announce: fake.fetched.append(folder)

@@ -20,6 +20,14 @@ def raising(problem: BaseException):
     return main
 
 
+def interrupted_in_a_lock() -> int:
+    """As Condition.wait does when Ctrl-C comes at the wrong moment."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise RuntimeError("cannot release un-acquired lock")  # noqa: B904
+
+
 @pytest.mark.parametrize(
     ("main", "status", "message"),
     [
@@ -39,6 +47,7 @@ def raising(problem: BaseException):
             "[ERROR] xxx.png: File name too long\n",
         ),
         (raising(KeyboardInterrupt()), 130, "[ERROR] interrupted\n"),
+        (interrupted_in_a_lock, 130, "[ERROR] interrupted\n"),
     ],
 )  # fmt: skip
 def test_run_ends_with_a_status_and_at_most_one_line(
@@ -113,6 +122,27 @@ def test_argument_types_take(kind, good: str, value: float) -> None:
 def test_argument_types_refuse(kind, bad: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected .* found"):
         kind(bad)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO(), None])
+def test_progress_is_a_bar_on_a_terminal_and_seldom_a_line_elsewhere(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by 10 seconds at each look."""
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    assert list(console.progress(range(9), 9, "images")) == list(range(9))
+    if isinstance(stream, Terminal):
+        assert "9/9" in stream.getvalue()
+    elif stream:
+        lines = stream.getvalue().splitlines()
+        assert lines == [f"[INFO] {done} of 9 images" for done in (2, 5, 8)]
 
 
 def test_messages_do_not_mix_with_a_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:

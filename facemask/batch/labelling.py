@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ import numpy as np
 
 from facemask.batch import stores
 from facemask.batch.inputs import ImageJob, ImageReader
+from facemask.defects import describe
 from facemask.detect.pipeline import detect_masks
 from facemask.detect.pool import Networks
 from facemask.detect.registry import weights_file
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, file_digest, reason
-from facemask.images import ImageError
+from facemask.images import ImageError, write_image
+from facemask.output.drawing import draw_detections
 from facemask.output.labels import label_text
 from facemask.output.records import error_record, image_record
 from facemask.threads import in_order, one_thread_per_image
+from facemask.timings import Timings
 
 DOWNLOADS = 4  # images that a worker fetches from a store at once, while it labels others
 
@@ -42,7 +45,7 @@ class LabelledImage:
     record: dict[str, Any]
     detections: Sequence[MaskDetection] = ()
     image: np.ndarray | None = None  # (H, W, 3) uint8, BGR, annotated, if it is to be shown
-    problem: str = ""  # why the image can't be read
+    problem: str = ""  # why the image can't be read or labelled, or its copy not be written
 
     @property
     def labels(self) -> str:
@@ -58,21 +61,52 @@ def labelled_images(
 
     Threads label the next images ahead, one image each, unless one_by_one is set: then an image
     is labelled when it is asked for, by all threads that OpenCV has.
-    label: where it raises ImageError, the result says so; what else it raises is raised in its
-    turn. No thread is left when the block ends.
+    label: where it raises ImageError, or what nobody expected, the result says so, and the other
+    images are labelled; any other FacemaskError, such as of networks that can't be loaded, is
+    raised in its turn. No thread is left when the block ends.
     """
 
     def label_or_error(job: ImageJob) -> LabelledImage:
         try:
             return label(job)
-        except ImageError as error:
-            problem = str(error)
+        except Exception as error:
+            problem = image_problem(job.name, error)
             return LabelledImage(job, error_record(job.name, problem), problem=problem)
 
     one_by_one = one_by_one or len(jobs) == 1
     with ExitStack() as stack:
         threads = stack.enter_context(one_thread_per_image(wanted=not one_by_one))
         yield stack.enter_context(closing(in_order(label_or_error, jobs, threads, threads + 2)))
+
+
+def image_problem(name: str, error: Exception) -> str:
+    """The line for an image that could not be read or labelled; raises what ends the run."""
+    own = isinstance(error, FacemaskError) and not isinstance(error, ImageError)
+    if own or isinstance(error, BrokenPipeError):  # of a message: nobody reads them any more
+        raise error
+    return str(error) if isinstance(error, ImageError) else f"{name}: {describe(error)}"
+
+
+def annotate(
+    result: LabelledImage, image: np.ndarray, show: bool, timings: Timings
+) -> LabelledImage:
+    """Draw the faces into an image (H, W, 3) uint8, BGR, and write it where the job says.
+
+    Where that fails, the result says so, and its faces stay.
+    """
+    job = result.job
+    try:
+        if job.output or show:
+            with timings.stage("draw"):
+                draw_detections(image, result.detections, in_place=True)
+        if job.output:
+            with timings.stage("write"):
+                write_image(job.output, image)
+    except FacemaskError as error:
+        return replace(result, problem=str(error))
+    except Exception as error:
+        return replace(result, problem=f"{job.name}: {describe(error)}")
+    return replace(result, image=image if show else None)
 
 
 @dataclass(frozen=True)
@@ -158,8 +192,8 @@ def _label_images(part: Part) -> Iterator[dict[str, Any]]:
                 with reader.read(source, location) as image, networks.acquire() as pair:
                     detections = detect_masks(image, *pair, settings.confidence, settings.uncertain)
                     record = image_record(name, image, detections)
-            except ImageError as problem:
-                record = error_record(name, str(problem))
+            except Exception as error:
+                record = error_record(name, image_problem(name, error))
             yield record
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facemask.addresses import parse_address
+from facemask.console import progress
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
 from facemask.options import (
@@ -82,12 +83,8 @@ def check_files(args: argparse.Namespace, outputs: Sequence[Path] = ()) -> None:
 
 
 def show_progress(items: Iterable[T], total: int) -> Iterable[T]:
-    """The items; if they are many, with a progress bar, which only a terminal shows."""
-    if total <= MANY_IMAGES:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=" images", disable=None)
+    """The items; if they are many, with a progress bar or with lines in a log."""
+    return progress(items, total, "images") if total > MANY_IMAGES else items
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:

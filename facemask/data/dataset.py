@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from facemask.class_names import same_class
 from facemask.errors import FacemaskError
 from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
@@ -78,8 +79,8 @@ def load_labelled_images(
 ) -> LabelledImages:
     """Find the images of folders of class folders, and decode each image once to check it.
 
-    The sub-folders are the classes, sorted by name; all folders must have the same classes. No
-    image is kept in memory.
+    The sub-folders are the classes, sorted by name; all folders must have the same classes, in the
+    spelling of the first or in one that means the same. No image is kept in memory.
     progress: wraps the iterable of checked files, and gets their number as `total` (tqdm, for
     example). Raises FacemaskError for a missing folder, fewer than two classes, an empty class, or
     folders of different classes.
@@ -87,23 +88,20 @@ def load_labelled_images(
     sets: list[LabelledImages] = []
     for folder in map(Path, folders):
         images = _load_folder(folder, progress)
-        if sets and images.class_names != sets[0].class_names:
+        class_names = sets[0].class_names if sets else images.class_names
+        names = [same_class(name, class_names) for name in images.class_names]
+        if sorted(map(str, names)) != sorted(class_names):
             raise FacemaskError(
                 f"{folder}: expected the classes of {Path(folders[0])},"
-                f" {', '.join(sets[0].class_names)}; found {', '.join(images.class_names)}"
+                f" {', '.join(class_names)}; found {', '.join(images.class_names)}"
             )
-        sets.append(images)
+        order = np.array([class_names.index(str(name)) for name in names])
+        sets.append(replace(images, labels=order[images.labels], class_names=class_names))
     return concatenate(*sets)
 
 
 def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
-    class_folders = find_class_folders(folder)
-    if len(class_folders) < 2:
-        names = f"only {class_folders[0].name}" if class_folders else "none"
-        raise FacemaskError(
-            f"{folder}: expected a sub-folder of images for each of two or more classes,"
-            f" found {names}"
-        )
+    class_folders = check_class_folders(folder)
     files = [(path, label) for label, sub in enumerate(class_folders) for path in list_files(sub)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
@@ -129,6 +127,18 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
         source_names=(folder.resolve().name,),
         skipped=tuple(check.problem for check in checks if check.problem),
     )
+
+
+def check_class_folders(folder: Path) -> list[Path]:
+    """find_class_folders; raises FacemaskError for fewer than two, too."""
+    class_folders = find_class_folders(folder)
+    if len(class_folders) < 2:
+        names = f"only {class_folders[0].name}" if class_folders else "none"
+        raise FacemaskError(
+            f"{folder}: expected a sub-folder of images for each of two or more classes,"
+            f" found {names}"
+        )
+    return class_folders
 
 
 def find_class_folders(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from facemask.data.dataset import LabelledImages, Progress, no_progress
-from facemask.data.pascal_voc import Scene, Scenes
+from facemask.data.scenes import Scene, Scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
 from facemask.files import file_digest
@@ -81,9 +81,10 @@ def cut_faces(
     """Cut the annotated faces out of scenes into small files in a folder, to train on.
 
     Each face is used in its annotated box and, if the detector finds it, again in the detector's
-    box. load: makes a detector for each thread. Faces of classes that are not in class_names, faces
+    box. load: makes a detector for each thread. Faces of classes other than class_names, faces
     narrower than MIN_WIDTH and scenes that can't be read are counted in `skipped`.
     """
+    scenes = scenes.in_terms_of(class_names)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     boxes: list[FaceBox] = []

@@ -10,13 +10,14 @@ from facemask.data import splits
 from facemask.data.dataset import (
     LabelledImages,
     Progress,
+    check_class_folders,
     concatenate,
     load_labelled_images,
     no_progress,
 )
-from facemask.data.face_crops import cut_faces, find_faces
+from facemask.data.face_crops import MIN_WIDTH, cut_faces, find_faces
 from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
-from facemask.data.pascal_voc import load_scenes
+from facemask.data.scenes import annotated_folder, load_scenes
 from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
@@ -39,6 +40,7 @@ def detector_loader(
     name: "auto", or as registry.load_detector takes it; folder: of its weights. The detector is
     loaded once here, so that unusable weights raise FacemaskError before any image is read.
     """
+    announce("loading face detector model...")
     path = find(folder)
     name = registry.resolve(name, path, announce)
     load = partial(registry.load_detector, name, path, threads=1, bulk=True)
@@ -75,9 +77,30 @@ def load_images(
         scenes = load_scenes(path, progress)
         folder = crops / str(number)
         faces = cut_faces(scenes, images.class_names, load_detector, folder, progress)
+        if not len(faces):
+            raise FacemaskError(
+                f"{path}: expected annotated faces of the classes {', '.join(images.class_names)},"
+                f" {MIN_WIDTH} or more pixels wide; found none; its faces are of the"
+                f" classes {', '.join(scenes.labels)}"
+            )
         announce(f"{path}: {len(faces)} crops of the faces in {len(scenes.scenes)} scenes")
         images = concatenate(images, faces)
     return images
+
+
+def check_inputs(
+    folders: Sequence[str], scene_folders: Sequence[str], method: str, download: bool
+) -> None:
+    """Raise FacemaskError for what load_images and split_images will miss, before any work."""
+    for path in map(find, folders):
+        if path.resolve() != PROJECT / "dataset":
+            check_class_folders(path)
+        elif not download:
+            _ensure_photographs(path, lambda _: None, download)
+    for path in map(find, scene_folders):
+        annotated_folder(path)
+    if method not in splits.METHODS:
+        splits.read_split(find(method))
 
 
 def is_drawn(folders: Sequence[str]) -> bool:
@@ -90,8 +113,9 @@ def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:
     lines = []
     if is_drawn(folders):
         lines.append("drawn sample: the model will know the drawings, not faces")
-    if images.skipped:
-        lines.append(f"skipped or repaired, {len(images.skipped)}: {'; '.join(images.skipped)}")
+    count = len(images.skipped)
+    for number, line in enumerate(images.skipped, start=1):
+        lines.append(f"skipped or repaired, {number} of {count}: {line}")
     return lines
 
 
@@ -118,14 +142,26 @@ def split_images(
     """Training, validation and test parts.
 
     method: "grouped" keeps near-duplicates in one part; "random" keeps only the faces of one
-    photograph and identical files together; anything else is the path of a recorded split.
+    photograph and identical files together; anything else is the path of a recorded split, of
+    photographs under whatever file names. Images that it does not know are split by its method.
     test_size: fraction of all images. Raises FacemaskError when a part would lack a class, and for
-    a file that is no record of a split.
+    a file that is no record of a split, or of none of these images.
     """
-    if method not in ("grouped", "random"):
-        return splits.repeated_split(images, find(method))
+    known: dict[str, str] = {}
+    if method not in splits.METHODS:
+        path = find(method)
+        known, method = splits.read_split(path), splits.read_method(path)
+        unknown = sum(digest not in known for digest in images.digests)
+        if unknown == len(images):
+            raise FacemaskError(
+                f"{path}: expected a split of these images, found one of {len(known)} others"
+            )
+        rest = f"; {unknown} are not in it, and are split anew" if unknown else ""
+        announce(
+            f"{path}: {len(images) - unknown} of {len(images)} images stay in their parts{rest}"
+        )
     _, groups = np.unique(images.digests, return_inverse=True)
-    if method == "grouped":
+    if method == splits.GROUPED and not known.keys() >= set(images.digests):
         announce("looking for near-duplicates...")
         groups = near_duplicate_groups(images.originals, images.digests, progress)
         # The faces of a scene are one photograph.
@@ -135,7 +171,7 @@ def split_images(
             f"{len(photographs)} images make {counts.groups} groups: {counts.identical} are byte"
             f" for byte like another one, {counts.near} have a near-duplicate"
         )
-    split = splits.split_images(images, groups, test_size, VALIDATION_SIZE, seed)
+    split = splits.split_images(images, groups, test_size, VALIDATION_SIZE, seed, method, known)
     sizes = [f"{len(getattr(split, name))} for {name}" for name in splits.PARTS]
     announce(f"images: {', '.join(sizes)}")
     return split

@@ -80,7 +80,8 @@ def near_duplicate_groups(
     """Give copies of one picture, exact or altered, the same group number.
 
     digests: sha256 of each file, computed here if not given. progress: wraps the iterable of files
-    read, then of blocks compared, and gets their number as `total` (tqdm, for example).
+    read, of blocks compared, and of blocks of candidates, and gets their number as `total` (tqdm,
+    for example).
     Returns (N,) int64, numbered from 0 in order of first appearance. The grouping does not depend
     on the order of paths. Pictures without texture have only exact copies.
     Memory holds thumbnails and parts of the correlations, about 15 kB an image.
@@ -150,7 +151,8 @@ def _groups(
     groups = np.arange(count)
     duplicates: list[int] = []
     # The likeliest first, so that most later pairs are in one group already and are skipped.
-    for start in range(0, len(pairs.score), 1024):
+    starts = range(0, len(pairs.score), 1024)
+    for start in progress(starts, total=len(starts)):
         batch = np.arange(start, min(start + 1024, len(pairs.score)))
         batch = batch[groups[pairs.upright[batch]] != groups[pairs.turned[batch]]]
         duplicates += batch[list(pool.map(same, batch))].tolist() if len(batch) else []

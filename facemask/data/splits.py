@@ -7,8 +7,11 @@ only, and GroupShuffleSplit takes any size, but does not stratify.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,11 @@ from facemask.data.dataset import LabelledImages
 from facemask.errors import FacemaskError
 from facemask.files import reason, write_text
 
+# A photograph with near-duplicates in several parts goes into the last of these parts: a twin of a
+# test image is never trained on.
 PARTS = ("train", "validation", "test")
+# What stays together: near-duplicates, or only identical files and the faces of one photograph.
+GROUPED, RANDOM = METHODS = ("grouped", "random")
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    method: str = GROUPED  # one of METHODS
 
     @property
     def digest(self) -> str:
@@ -40,6 +48,8 @@ def split_images(
     test_size: float,
     validation_size: float,
     seed: int,
+    method: str = GROUPED,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Split:
     """Split images so that groups stay whole and each class of each source is in every part.
 
@@ -47,6 +57,8 @@ def split_images(
     validation_size: fraction of the rest. Groups are shuffled by the seed and sorted by size, the
     largest first; each goes to the part that lacks most of its strata. A stratum is a class of a
     source. The same seed gives the same split.
+    method: how the groups were found, to be recorded. known: parts by sha256, as read_split gives
+    them: these photographs stay in their parts, and the others of their groups go with them.
     Raises FacemaskError when a part would lack a class.
     """
     strata = images.sources * len(images.class_names) + images.labels
@@ -59,16 +71,23 @@ def split_images(
     )
     wanted = ratios[:, None] * contents.sum(axis=0)  # (parts, strata)
     missing = wanted.copy()
+    part_of_known = {name: part for part, name in enumerate(PARTS)}
+    recorded = np.array([part_of_known.get(known.get(sha, ""), -1) for sha in images.digests])
+    part_of = np.full(len(contents), -1)
+    np.maximum.at(part_of, numbers, recorded)
+    parts = np.where(recorded >= 0, recorded, part_of[numbers])
+    placed = parts >= 0
+    np.subtract.at(missing, (parts[placed], strata[placed]), 1)
     order = np.random.default_rng(seed).permutation(len(contents))
     order = order[np.argsort(-contents[order].sum(axis=1), kind="stable")]
-    part_of = np.zeros(len(contents), int)
-    for group in order:
+    for group in order[part_of[order] < 0]:
         # What each part lacks of the strata that this group has.
         lacks = (missing / np.maximum(wanted, 1e-9)) @ contents[group]
         part_of[group] = int(lacks.argmax())
         missing[part_of[group]] -= contents[group]
-    train, validation, test = (np.flatnonzero(part_of[numbers] == part) for part in range(3))
-    split = Split(train, validation, test)
+    parts = np.where(placed, parts, part_of[numbers])
+    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
+    split = Split(train, validation, test, method)
     _check_complete(images, split, len(contents))
     return split
 
@@ -118,13 +137,13 @@ def split_path(model: str | os.PathLike[str]) -> Path:
 
 
 def write_split(
-    path: str | os.PathLike[str], images: LabelledImages, split: Split, method: str, seed: int
+    path: str | os.PathLike[str], images: LabelledImages, split: Split, seed: int
 ) -> None:
     """Write the part of each photograph, by its sha256, and how the parts were chosen."""
     parts = {
         images.digests[index]: name for name in PARTS for index in getattr(split, name).tolist()
     }
-    record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
+    record = {"method": split.method, "seed": seed, "parts": dict(sorted(parts.items()))}
     write_text(path, json.dumps(record, indent=0) + "\n")
 
 
@@ -133,29 +152,26 @@ def read_split(path: str | os.PathLike[str]) -> dict[str, str]:
 
     Raises FacemaskError for a file that is missing or no such record.
     """
-    path = Path(path)
+    return _read_record(Path(path))["parts"]
+
+
+def read_method(path: str | os.PathLike[str]) -> str:
+    """How the images of a recorded split were grouped, one of METHODS. Raises as read_split."""
+    method = _read_record(Path(path)).get("method")
+    return RANDOM if method == RANDOM else GROUPED
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        parts = record["parts"]
         if not set(parts.values()) <= set(PARTS):
             raise ValueError("unknown part")
     except OSError as error:
         raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacemaskError(
             f'{path}: expected a split as training writes it, {{"parts": {{sha256: part}}}},'
             f" found something else ({error})"
         ) from error
-    return parts
-
-
-def repeated_split(images: LabelledImages, path: str | os.PathLike[str]) -> Split:
-    """The recorded split of the same photographs, whatever their file names.
-
-    Photographs that are not in the record are in none of the parts.
-    Raises FacemaskError for a file that is no such record, or when a part would lack a class.
-    """
-    parts = read_split(path)
-    names = np.array([parts.get(digest, "") for digest in images.digests])
-    split = Split(*(np.flatnonzero(names == name) for name in PARTS))
-    _check_complete(images, split, len(set(images.digests)))
-    return split
+    return record

@@ -25,12 +25,11 @@ LARGEST_LOGARITHM = 4.0
 
 
 class BuiltinFaceDetector:
-    """The built-in face detector: load it once, and call it for each image."""
+    """The built-in face detector: load it once, and call it for each image, from any thread."""
 
     def __init__(self, model: LiteRTModel):
         self._model = model
-        self._size = (LONGER_SIDE, LONGER_SIDE)
-        self._model.prepare(self._size)
+        self._model.prepare((LONGER_SIDE, LONGER_SIDE))
 
     @classmethod
     def load(
@@ -53,9 +52,6 @@ class BuiltinFaceDetector:
         """See types.Detector."""
         height, width = image.shape[:2]
         size = input_size(height, width)
-        if size != self._size:
-            self._model.resize(size)
-            self._size = size
         predictions = self._model(resize(image, size)[None].astype(np.float32))[0]
         boxes, confidences = decode_predictions(predictions, *size, confidence)
         boxes *= np.tile([width / size[1], height / size[0]], 2)

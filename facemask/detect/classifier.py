@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.detect import litert, metadata
+from facemask.detect import foreign, litert, metadata
 from facemask.detect.litert import LiteRTModel
 from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
@@ -23,7 +23,10 @@ MAX_BATCH = 64
 
 
 class MaskClassifier:
-    """A trained model with its metadata; one call classifies all faces of an image."""
+    """A trained model with its metadata; one call classifies all faces of an image.
+
+    Threads may share it. One copy a thread is faster: see pool.Networks.
+    """
 
     def __init__(self, forward: Callable[[np.ndarray], np.ndarray], model_metadata: ModelMetadata):
         """forward: from (N, height, width, 3) float32 to probabilities (N, C) float32."""
@@ -40,26 +43,37 @@ class MaskClassifier:
         return self.metadata.margin
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> "MaskClassifier":
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        announce: Callable[[str], None] = lambda _: None,
+    ) -> "MaskClassifier":
         """Load a `.keras` or `.tflite` file, or an HDF5 file (`.h5`, the classic `.model`).
 
         The content decides, not the suffix; no code in the file is run or unpickled. A `.tflite`
         file needs neither Keras nor TensorFlow. threads: for LiteRT, see LiteRTModel.load. The
         model has run once when this returns, so that the first faces take no longer than others.
+        announce: takes a line for each way in which a model without metadata is not as the classic
+        one; see foreign.adapt.
         Raises FacemaskError for a file that is missing or not such a model, whose input is not
-        colour images, or whose classes are unknown; and for a `.tflite` file without LiteRT.
+        images, or whose classes are unknown; and for a `.tflite` file without LiteRT.
         """
         path = Path(path)
         kind = _file_kind(path)
         stored = metadata.read(path)
         if kind == ".tflite":
-            model = LiteRTModel.load(path, threads)
+            model = forward = LiteRTModel.load(path, threads)
             checked = _check_shapes(path, model, stored)
             model.prepare(checked.input_size)
-            return cls(model, checked)
-        model = _load_keras_model(path, kind)
-        checked = _check_shapes(path, model, stored)
-        return cls(_keras_forward(model, checked.input_size), checked)
+        else:
+            model = _load_keras_model(path, kind)
+            checked = _check_shapes(path, model, stored)
+            forward = _keras_forward(model, (*checked.input_size, model.input_shape[3]))
+        if stored is None:
+            grey = model.input_shape[3] == 1
+            forward = foreign.adapt(forward, grey, checked.input_size, _may_scale(model), announce)
+        return cls(forward, checked)
 
     def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities of face crops.
@@ -158,10 +172,10 @@ def _load_keras_model(path: Path, kind: str) -> Any:
             ) from error
 
 
-def _keras_forward(model: Any, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """The Keras model as a function that has been traced and run; size: (height, width), pixels."""
+def _keras_forward(model: Any, shape: tuple[int, int, int]) -> foreign.Forward:
+    """The Keras model as a function that has been traced and run; shape: of one input image."""
     if load_keras().backend.backend() != "tensorflow":
-        model.predict_on_batch(np.zeros((1, *size, 3), np.float32))
+        model.predict_on_batch(np.zeros((1, *shape), np.float32))
         return lambda batch: np.asarray(model.predict_on_batch(batch))
     import tensorflow as tf
 
@@ -169,25 +183,40 @@ def _keras_forward(model: Any, size: tuple[int, int]) -> Callable[[np.ndarray], 
     # model called directly runs eagerly: both take several times as long for one face.
     traced = tf.function(
         lambda batch: model(batch, training=False),
-        input_signature=[tf.TensorSpec((None, *size, 3), tf.float32)],
+        input_signature=[tf.TensorSpec((None, *shape), tf.float32)],
     )
-    traced(np.zeros((1, *size, 3), np.float32))
+    traced(np.zeros((1, *shape), np.float32))
     return lambda batch: traced(batch).numpy()
+
+
+def _may_scale(model: Any) -> bool:
+    if isinstance(model, LiteRTModel):
+        return bool(np.isin(np.array(foreign.SCALES, np.float32), model.scalars()).any())
+    layers = list(model._flatten_layers())  # those of models inside the model, too
+    operations = [step for layer in layers for step in getattr(layer, "operations", [layer])]
+    return any(type(step).__name__ in foreign.SCALING_LAYERS for step in operations)
 
 
 def _check_shapes(path: Path, model: Any, stored: ModelMetadata | None) -> ModelMetadata:
     """The stored metadata, or the classic one; FacemaskError where the model's shapes differ."""
     input_shape = getattr(model, "input_shape", None)
     output_shape = getattr(model, "output_shape", None)
-    if not isinstance(input_shape, tuple) or len(input_shape) != 4 or input_shape[3] != 3:
-        raise FacemaskError(f"{path}: expected a model of colour images, found input {input_shape}")
+    channels = (3,) if stored else (1, 3)
+    if (
+        not isinstance(input_shape, tuple)
+        or len(input_shape) != 4
+        or input_shape[3] not in channels
+    ):
+        raise FacemaskError(
+            f"{path}: expected an image model, (None, height, width, 3), found input {input_shape}"
+        )
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
         raise FacemaskError(
-            f"{path}: expected a model that gives classes, found output {output_shape}"
+            f"{path}: expected a model that gives classes, (None, 2), found output {output_shape}"
         )
     sides, classes = input_shape[1:3], output_shape[1]
     if stored is None:
-        if classes != len(metadata.CLASSIC_CLASSES):
+        if classes not in (1, len(metadata.CLASSIC_CLASSES)):
             raise FacemaskError(
                 f"{path}: a model of {classes} classes without their names; expected"
                 f" {metadata.ENTRY} inside, or the two classes"

@@ -1,6 +1,8 @@
 """Running `.tflite` models with LiteRT, which starts fast and needs no TensorFlow."""
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,15 @@ def is_tflite(path: Path) -> bool:
 class LiteRTModel:
     """A `.tflite` model with one float32 input and one float32 output.
 
+    Threads may share it: a lock lets one of them run it at a time.
     input_shape and output_shape are as in Keras: tuples, with None for a side of any length.
     """
 
     def __init__(self, path: Path, interpreter: Any):
         self._path = path
         self._interpreter = interpreter
+        self._lock = threading.Lock()  # LiteRT raises RuntimeError where two threads meet
+        self._size: tuple[int, int] | None = None  # for which memory is allocated
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if (len(inputs), len(outputs)) != (1, 1):
             raise FacemaskError(
@@ -86,35 +91,45 @@ class LiteRTModel:
             raise _refusal(path, error) from error
         return cls(path, interpreter)
 
+    def scalars(self) -> np.ndarray:
+        """The constants of one number in the model, (N,) float32."""
+        details = self._interpreter.get_tensor_details()
+        values = []
+        for tensor in details:
+            if tensor["dtype"] is np.float32 and np.prod(tensor["shape"]) == 1:
+                with suppress(ValueError):  # a result that is not computed yet is no constant
+                    values.append(float(self._interpreter.get_tensor(tensor["index"]).item()))
+        return np.array(values, np.float32)
+
     def prepare(self, size: tuple[int, int]) -> None:
-        """Allocate memory for one image of size = (height, width) pixels, and run once.
+        """Run once, for an image of size = (height, width) pixels, so that memory is allocated.
 
         Raises FacemaskError where the model can't run on this size.
         """
         with held_back_stderr():  # LiteRT prints a line on XNNPACK
             try:
-                self.resize(size)
-                self(np.zeros((1, *size, 3), np.float32))
+                self(np.zeros((1, *size, self.input_shape[3] or 3), np.float32))
             except (ValueError, RuntimeError) as error:
                 raise _refusal(self._path, error) from error
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Change the input size, (height, width) in pixels, of a prepared model; takes 4 ms."""
-        self._interpreter.resize_tensor_input(self._input, (1, *size, 3))
-        self._interpreter.allocate_tensors()
-
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """The outputs (N, ...) float32 for images (N, height, width, 3) float32, N >= 1.
+        """The outputs (N, ...) float32 for images (N, height, width, C) float32, N >= 1.
 
+        Another height or width than that of the last call takes 4 ms more.
         The images are run one after the other. LiteRT is no faster with several at a time (22 ms
         for eight of 224x224 pixels both ways), and another batch size would allocate its memory
         again (up to 18 ms), in a video for each face that appears or disappears.
         """
         rows = []
-        for image in batch:
-            self._interpreter.set_tensor(self._input, image[None])
-            self._interpreter.invoke()
-            rows.append(self._interpreter.get_tensor(self._output)[0])
+        with self._lock:
+            if batch.shape[1:3] != self._size:
+                self._interpreter.resize_tensor_input(self._input, (1, *batch.shape[1:]))
+                self._interpreter.allocate_tensors()
+                self._size = batch.shape[1:3]
+            for image in batch:
+                self._interpreter.set_tensor(self._input, image[None])
+                self._interpreter.invoke()
+                rows.append(self._interpreter.get_tensor(self._output)[0])
         return np.stack(rows)
 
 

@@ -79,4 +79,6 @@ class Networks:
         return load_detector(self._detector, self._face, threads, self._tiles, self._bulk)
 
     def _load_classifier(self) -> MaskClassifier:
-        return MaskClassifier.load(self._model, self._threads)
+        # The first copy says what is to be said.
+        announce = (lambda _: None) if self._loaded else self._announce
+        return MaskClassifier.load(self._model, self._threads, announce)

@@ -1,6 +1,7 @@
 """OpenCV's Caffe SSD face detector (Liu et al., SSD: Single Shot MultiBox Detector, 2016)."""
 
 import os
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +38,16 @@ class OpenCVNetwork:
 
     def __init__(self, network: cv2.dnn.Net):
         self._network = network
+        self._lock = threading.Lock()  # the input and the layers' results lie in the network
 
     def boxes(self, image: np.ndarray, confidence: float) -> Boxes:
         """The boxes strictly above a confidence. image: (H, W, 3) uint8, BGR."""
-        self._network.setInput(cv2.dnn.blobFromImage(image, 1.0, INPUT_SIZE, MEAN_BGR))
+        blob = cv2.dnn.blobFromImage(image, 1.0, INPUT_SIZE, MEAN_BGR)
         # A row of Caffe's DetectionOutput: the image's number, the class (1: face), the confidence,
         # the box. Without any box, OpenCV gives one row of zeros.
-        rows = self._network.forward()[0, 0]
+        with self._lock:
+            self._network.setInput(blob)
+            rows = self._network.forward()[0, 0].copy()
         rows = rows[(rows[:, 1] == 1) & (rows[:, 2] > confidence)]
         return rows[:, 3:], rows[:, 2]
 
@@ -87,7 +91,7 @@ def decode_boxes(offsets: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 class SSDFaceDetector:
-    """The SSD face detector: load it once, and call it for each image."""
+    """The SSD face detector: load it once, and call it for each image, from any thread."""
 
     def __init__(self, network: OpenCVNetwork | LiteRTNetwork):
         self._network = network

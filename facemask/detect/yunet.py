@@ -1,6 +1,7 @@
 """The face detector YuNet (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
 
 import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -23,10 +24,11 @@ TOP_K = 5000  # boxes that enter non-maximum suppression; OpenCV's default
 
 
 class YuNetFaceDetector:
-    """YuNet through cv2.FaceDetectorYN: load it once, and call it for each image."""
+    """YuNet by cv2.FaceDetectorYN: load it once, and call it for each image, from any thread."""
 
     def __init__(self, network: cv2.FaceDetectorYN):
         self._network = network
+        self._lock = threading.Lock()  # size and threshold lie in the network
 
     @staticmethod
     def has_weights(folder: str | os.PathLike[str]) -> bool:
@@ -73,9 +75,11 @@ class YuNetFaceDetector:
         height, width = image.shape[:2]
         scale = min(MAX_ENLARGEMENT, LONGER_SIDE / max(height, width))
         size = max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(height * scale))
-        self._network.setInputSize(size)
-        self._network.setScoreThreshold(confidence)
-        rows = self._network.detect(cv2.resize(image, size))[1]
+        resized = cv2.resize(image, size)
+        with self._lock:
+            self._network.setInputSize(size)
+            self._network.setScoreThreshold(confidence)
+            rows = self._network.detect(resized)[1]
         if rows is None:
             return []
         rows = rows[np.isfinite(rows).all(axis=1)]  # images of one colour give infinite numbers

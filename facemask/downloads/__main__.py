@@ -1,5 +1,6 @@
 """What the project fetches: face detectors' weights and the classic set of photographs.
 
+    python -m facemask.downloads
     python -m facemask.downloads face-detector [--to FOLDER] [--url URL]
     python -m facemask.downloads yunet [--to FOLDER] [--url URL]
     python -m facemask.downloads dataset [--to FOLDER] [--url URL]
@@ -35,12 +36,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Fetch a face detector's weights or the classic photographs, and check them.",
         epilog=f"{MIRROR}=https://mirror.example in the environment names a mirror.",
     )
-    parser.add_argument("resource", choices=[*DETECTORS, DATASET.command])
+    parser.add_argument(
+        "resource", nargs="?", choices=[*DETECTORS, DATASET.command], help="default: list them"
+    )
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="default: the project's face_detector or dataset"
     )
     parser.add_argument("--url", help="another address of the same file")
     args = parser.parse_args(argv)
+    if not args.resource:
+        if args.to or args.url:
+            parser.error("--to and --url: expected one of the resources with them")
+        for resource in (*DETECTORS.values(), DATASET):
+            megabytes = f"{resource.size / 1e6:.1f} MB"
+            print(f"{resource.command:14} {resource.title}, {megabytes}: {resource.at().url}")
+        return 0
     if args.resource in DETECTORS:
         weights = DETECTORS[args.resource].at(args.url)
         fetch_face_detector(args.to or files.PROJECT / "face_detector", info, resource=weights)

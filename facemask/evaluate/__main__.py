@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facemask.console import error, info, run, warn
+from facemask.console import error, info, progress, run, warn
 from facemask.errors import FacemaskError
 from facemask.evaluate.options import FACE_FOLDER, MAX_PROBLEMS, parse_arguments
 from facemask.files import check_writable, file_digest, find, write_text
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     # Imported once the arguments are known to be good: --help and a typo answer at once.
-    from tqdm import tqdm
-
     from facemask.data.splits import split_path
     from facemask.detect.builtin import WEIGHTS
     from facemask.detect.classifier import MaskClassifier, check_model_file
-    from facemask.evaluate.image_sets import read_trained_on
+    from facemask.evaluate.image_sets import distinct_names, read_trained_on
     from facemask.evaluate.metrics import rounded
-    from facemask.evaluate.plots import unique, write_pictures
+    from facemask.evaluate.plots import write_pictures
     from facemask.evaluate.runner import Evaluation
     from facemask.evaluate.tables import tables
 
@@ -42,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_model_file(file)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
-    names = unique([file.name for file in files])
+    names = distinct_names(files)
     trained_on = {} if args.include_seen else read_trained_on(names, files)
     for name, split in zip(names, map(split_path, files), strict=True):
         if name not in trained_on and not args.include_seen:
@@ -51,9 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "builtin" in detectors and not args.include_seen:
         trained_on |= read_trained_on(["builtin"], [WEIGHTS])
     info("loading face mask detector model...")
-    models = {name: MaskClassifier.load(file) for name, file in zip(names, files, strict=True)}
-    progress = partial(tqdm, disable=None, unit=" images")
-    evaluation = Evaluation(models, detectors, args.confidence, args.min_face, trained_on, progress)
+    models = {
+        name: MaskClassifier.load(file, announce=info)
+        for name, file in zip(names, files, strict=True)
+    }
+    evaluation = Evaluation(
+        models, detectors, args.confidence, args.min_face, trained_on,
+        partial(progress, unit="images"),
+    )  # fmt: skip
     class_names = evaluation.class_names
     jobs = [(evaluation.class_folders, find(text)) for text in args.dataset]
     jobs += [(evaluation.scenes, find(text)) for text in args.scenes]
@@ -99,20 +102,18 @@ def measure(
 
     jobs: for each set what measures it, and its folder.
     """
-    from facemask.evaluate.plots import unique
+    from facemask.evaluate.image_sets import distinct_names, without_paths
 
     sets: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
-    names = unique([folder.resolve().name for _, folder in jobs])
+    names = distinct_names([folder for _, folder in jobs])
     for name, (measure_folder, folder) in zip(names, jobs, strict=True):
         info(f"evaluating {folder}...")
         try:
             sets.append(measure_folder(folder, name))
         except FacemaskError as problem:
             error(str(problem))
-            # No path of this machine goes into the file; a relative path is as the user gave it.
-            text = str(problem)
-            failed[name] = text.replace(str(folder), name) if folder.is_absolute() else text
+            failed[name] = without_paths(str(problem), folder, name)
         else:
             report_skipped(sets[-1])
     return sets, failed

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from facemask.class_names import WITH_MASK, meaning
 from facemask.detect.types import Classifier
 from facemask.evaluate.mask_colour import mask_colour
 from facemask.evaluate.metrics import agreement, classification
@@ -19,9 +20,6 @@ BATCH_BYTES = 64 * 2**20
 # How many of the most confident mistakes are kept for people to look at, and pixels a side.
 MAX_MISTAKES = 24
 THUMBNAIL_SIDE = 160
-
-# The class whose crops have a mask of some colour.
-MASKED = "with_mask"
 
 Models = Mapping[str, Classifier]  # by name, in the order of the tables
 
@@ -67,7 +65,7 @@ class CropClassifier:
         Each model's margin is added to the box. The rest: as of Crop.
         """
         face = image if box is None else crop_face(image, box)
-        colour = mask_colour(face) if truth == MASKED else None
+        colour = mask_colour(face) if truth and meaning(truth) == WITH_MASK else None
         pixels = {
             # A copy, as a view would keep the whole image.
             margin: image if box is None else crop_face(image, box, margin).copy()

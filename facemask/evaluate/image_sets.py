@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facemask.class_names import same_class
 from facemask.data.dataset import Progress, find_class_folders
 from facemask.data.splits import read_split, split_path
 from facemask.errors import FacemaskError
@@ -34,7 +35,7 @@ def read_unseen(
     """
     unseen: list[Path] = []
     left_out: Counter[str] = Counter()
-    for path in paths:
+    for path in progress(paths, total=len(paths)) if trained_on else paths:
         digest = _digest(path) if trained_on else ""
         seen_by = [model for model, digests in trained_on.items() if digest in digests]
         left_out.update(seen_by)
@@ -61,8 +62,7 @@ def read_unseen(
     record["images"] = images
     record["left_out"] = dict(left_out)
     record["left_out_of"] = Ratio(len(paths) - len(unseen), len(paths))
-    inside = f"{folder}{os.sep}"
-    record["problems"] = [line.replace(inside, f"{record['name']}/") for line in problems]
+    record["problems"] = [without_paths(line, folder, record["name"]) for line in problems]
 
 
 def read_trained_on(names: Sequence[str], models: Sequence[Path]) -> dict[str, frozenset[str]]:
@@ -81,6 +81,7 @@ def read_trained_on(names: Sequence[str], models: Sequence[Path]) -> dict[str, f
 def labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str], list[str]]:
     """The files of class folders with their classes, and a line for each folder left aside.
 
+    known: the classes' names; a folder may have another name that means the same.
     Raises FacemaskError for a missing folder, and for one without files of a known class.
     """
     labels: dict[Path, str] = {}
@@ -88,8 +89,8 @@ def labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str],
     folders = find_class_folders(folder)
     for sub in folders:
         files = list_files(sub)
-        if sub.name in known:
-            labels |= dict.fromkeys(files, sub.name)
+        if label := same_class(sub.name, known):
+            labels |= dict.fromkeys(files, label)
         else:
             problems.append(f"{sub}: {len(files)} file(s) of a class that not all models know")
     if not labels:
@@ -98,6 +99,50 @@ def labelled_files(folder: Path, known: Sequence[str]) -> tuple[dict[Path, str],
             f"{folder}: expected images in folders named {' or '.join(known)}, found {names}"
         )
     return labels, problems
+
+
+def without_paths(line: str, folder: Path, name: str) -> str:
+    """A message about a set with the set's name in place of its path.
+
+    A path may tell of the machine. Of what lies beside the folder the file's name alone remains.
+    """
+    whole = f"{folder}: "
+    if line.startswith(whole):
+        line = f"{name}: {line.removeprefix(whole)}"
+    folder = folder.parent if folder.is_file() else folder
+    line = line.replace(f"{folder}{os.sep}", f"{name}/")
+    return line.replace(f"{folder.parent}{os.sep}", "") if folder.is_absolute() else line
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each path: its last part, with as many folders as tell it from the others.
+
+    `a/m.keras` and `b/m.keras` are called so, and `c/n.keras` is called `n.keras`. A path that
+    comes again gets a number.
+    """
+    absolute = [Path(os.path.abspath(path)) for path in paths]  # a link keeps its own name
+    parents = [path.parent.parts for path in absolute]
+    common = len(os.path.commonprefix(parents))  # pyright: ignore # noqa: RUF071 - of whole parts
+    tails = [path.parts[common:] for path in absolute]
+    names = []
+    for own in tails:
+        others = [tail for tail in tails if tail != own]
+        counts = range(1, len(own))
+        differing = (n for n in counts if all(tail[-n:] != own[-n:] for tail in others))
+        names.append("/".join(own[-next(differing, len(own)) :]))
+    return numbered(names)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with a number where one comes again."""
+    taken: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name} ({number})"
+        taken.append(free)
+    return taken
 
 
 def _digest(path: Path) -> str:

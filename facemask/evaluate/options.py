@@ -39,7 +39,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
     add(
         "--scenes",
-        help="folders of photographs with annotated faces (Pascal VOC XML)",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
         **folders,
     )
     add("-f", "--face", metavar="DIR", help=f"folder with face detectors' weights ({FACE_FOLDER})")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from facemask.evaluate.crops import Mistakes
+from facemask.evaluate.image_sets import numbered
 from facemask.evaluate.metrics import Classification
 from facemask.files import replacing
 
@@ -36,7 +37,7 @@ def write_pictures(
         for row in record["rows"]
         for model, figures in row["figures"].items()
     }
-    stems = unique(["-".join(map(_slug, key)) for key in figures])
+    stems = numbered(["-".join(map(_slug, key)) for key in figures])
     written = []
     for stem, (key, classification) in zip(stems, figures.items(), strict=True):
         set_name, row_name, model = key
@@ -109,18 +110,6 @@ def mistakes_figure(mistakes: Mistakes, model: str, title: str) -> "Figure":
 def _short(text: str, most: int = 28) -> str:
     """A name with its middle left out, which differs least between names."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 + 1 :]}"
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, with a number where one comes again."""
-    taken: list[str] = []
-    for name in names:
-        free, number = name, 1
-        while free in taken:
-            number += 1
-            free = f"{name} ({number})"
-        taken.append(free)
-    return taken
 
 
 def _slug(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facemask.data.dataset import Progress, no_progress
-from facemask.data.pascal_voc import AnnotatedFace, load_scenes
+from facemask.data.scenes import AnnotatedFace, load_scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
 from facemask.evaluate.crops import Crop, CropClassifier, Mistakes, Models, accuracy_by_group
@@ -143,7 +143,7 @@ class Evaluation:
         detectors alone.
         Raises FacemaskError for a folder without usable scenes, or of which none is left.
         """
-        loaded = load_scenes(folder)
+        loaded = load_scenes(folder, self.progress).in_terms_of(self.class_names)
         faces_of = {scene.path: scene.faces for scene in loaded.scenes}
         record = _new_record(name, loaded.problems)
         annotated = CropClassifier(self.models)

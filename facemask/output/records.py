@@ -52,11 +52,16 @@ def error_record(name: str, message: str) -> dict[str, Any]:
 
 
 def frame_record(
-    number: int, time_s: float, frame: np.ndarray, detections: Sequence[MaskDetection]
+    number: int,
+    time_s: float,
+    frame: np.ndarray,
+    detections: Sequence[MaskDetection],
+    error: str = "",
 ) -> dict[str, Any]:
     """The record of a video frame (H, W, 3).
 
-    number: of the frame, from 0. time_s: seconds from the start of the video.
+    number: of the frame, from 0. time_s: seconds from the start of the video. error: what went
+    wrong with the frame, if anything; the record has it as "error" then.
     """
     height, width = frame.shape[:2]
     return {
@@ -64,6 +69,7 @@ def frame_record(
         "time_s": round(time_s, 3),
         "width": width,
         "height": height,
+        **({"error": error} if error else {}),
         "faces": faces(detections),
     }
 

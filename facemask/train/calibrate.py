@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from facemask.keras_backend import verbosity
 from facemask.train.fit import stream_errors
 
 # The range of temperatures. Below 1 the model would become more confident than training made it:
@@ -28,13 +29,13 @@ def report(truth: np.ndarray, predicted: np.ndarray, class_names: Sequence[str])
 
 
 def predict(model: Any, inputs: Any) -> np.ndarray:
-    """The class probabilities of all inputs, (N, C) float32, with Keras's progress bar.
+    """The class probabilities of all inputs, (N, C) float32.
 
     inputs: as batches() or feature_batches() make them. Raises FacemaskError when an image can no
     longer be read.
     """
     with stream_errors():
-        return np.asarray(model.predict(inputs))
+        return np.asarray(model.predict(inputs, verbose=verbosity(0)))
 
 
 def calibrate(model: Any, inputs: Any, labels: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facemask.errors import FacemaskError
-from facemask.keras_backend import load_keras
+from facemask.keras_backend import load_keras, verbosity
 from facemask.train.checkpoint import Checkpoint, History, State
 from facemask.train.distribution import ALONE, Processes, compile_arguments
 
@@ -96,7 +96,7 @@ def train(
                     initial_epoch=done,
                     epochs=epochs,
                     callbacks=[follow, *_tensorboard_callbacks(tensorboard, stage)],
-                    verbose=0 if quiet or not processes.chief else "auto",
+                    verbose=0 if quiet or not processes.chief else verbosity(),
                 )
         if follow.best_weights is not None and (interrupted or (early_stopping and not decay)):
             trained.set_weights(follow.best_weights)

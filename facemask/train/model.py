@@ -35,17 +35,19 @@ def build_model(
     size: tuple[int, int] = backbones.SIZE,
     *,
     backbone: str = backbones.DEFAULT,
+    network: Any = None,
 ) -> Any:
     """A backbone without its top, and a new head; only the head is trainable.
 
     backbone: a name of backbones.BACKBONES; weights and size: as backbones.load_backbone takes
-    them. A backbone with random weights is trainable too, since it is of no use otherwise.
+    them; network: what it gave for them, if it was loaded before. A backbone with random weights is
+    trainable too, since it is of no use otherwise.
     Returns a Keras model from (N, *size, 3) float32, RGB in [-1, 1] for every backbone, to
     (N, class_count) probabilities. Raises FacemaskError when the weights can't be loaded.
     """
     keras = load_keras()
     inputs = hidden = keras.Input((*size, 3))
-    network = backbones.load_backbone(weights, size, backbone)
+    network = network or backbones.load_backbone(weights, size, backbone)
     network.trainable = weights == "none"
     if backbones.BACKBONES[backbone].rescales_input:
         hidden = backbones.input_rescaling(backbones.BACKBONES[backbone])(hidden)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facemask.addresses import check_addresses
 from facemask.errors import FacemaskError
@@ -16,6 +16,10 @@ from facemask.options import (
     whole_number,
 )
 from facemask.train.backbones import BACKBONES
+
+if TYPE_CHECKING:
+    from facemask.train.distribution import Processes
+    from facemask.train.stages import Outputs
 
 # Every default that can be changed on the command line. The head is in model.py, the augmentation
 # in data/augmentation.py, and what early stopping waits for in fit.py.
@@ -71,9 +75,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def check_files(args: argparse.Namespace, processes: "Processes") -> "Outputs":
+    """The files to write, after a check of them and of the inputs, before anything is loaded.
+
+    Raises FacemaskError for an input that is missing, and an output that can't be written.
+    """
+    from facemask.data.loading import check_inputs  # needs NumPy
+    from facemask.train.stages import Outputs
+
+    check_inputs(args.dataset, args.scenes, args.split, download=not args.dry_run)
+    outputs = Outputs(args.model, args.plot, args.report, args.tensorboard)
+    outputs.check(processes, make_folders=not args.dry_run)
+    return outputs
+
+
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options that a model file, a report and a checkpoint record."""
-    return {name: getattr(args, name) for name in SETTINGS}
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    return settings | {"split": Path(args.split).name}
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +104,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC XML) to train on as well",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on as"
+        " well",
     )  # fmt: skip
     add(
         "-p", "--plot", type=file_with_suffix(".png", ".jpg", ".svg", ".pdf"), default="plot.png",
@@ -113,7 +133,8 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--split", default="grouped", metavar="{grouped,random,FILE}",
         help="how test images are chosen: never a near-duplicate of a training image, at random,"
-        " or as in a file that an earlier run wrote (%(default)s)",
+        " or as in a file that an earlier run wrote, and anew for images that it lacks"
+        " (%(default)s)",
     )  # fmt: skip
     add(
         "--test-size", type=number_above(0, below=1), default=TEST_SIZE,

@@ -67,8 +67,7 @@ class Outputs:
         metadata = replace(metadata, twin_of=weights_digest(self.model))
         sample = training.sample(CALIBRATION_IMAGES)
         export_tflite(self.tflite, training.model, metadata, settings["quantize"], sample)
-        images, split = training.images, training.split
-        write_split(self.split, images, split, settings["split"], settings["seed"])
+        write_split(self.split, training.images, training.split, settings["seed"])
 
     def check(self, processes: Processes, make_folders: bool) -> None:
         """Raise FacemaskError for what can't be written by the process that writes."""

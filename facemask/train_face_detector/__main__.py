@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facemask.console import info, run
+from facemask.console import info, progress, run
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, file_digest, find, replacing
 from facemask.train_face_detector import options
@@ -55,8 +55,6 @@ def check_files(args: argparse.Namespace) -> None:
 
 def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
     """The images of each part of the split; folder: an empty one for images made of others."""
-    from tqdm import tqdm
-
     from facemask.data.splits import read_split
     from facemask.detect.yunet import YuNetFaceDetector
     from facemask.train_face_detector.label_store import LabelStore
@@ -72,7 +70,7 @@ def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
         labels=store.labels,
         folder=folder,
         seed=args.seed,
-        progress=partial(tqdm, disable=None, unit=" images"),
+        progress=partial(progress, unit="images"),
         log=info,
     )
 
@@ -139,9 +137,9 @@ def load_detectors(files: Sequence[Path], folder: Path) -> "dict[str, Detector]"
     from facemask.detect import registry
     from facemask.detect.builtin import BuiltinFaceDetector
     from facemask.detect.ssd import SSDFaceDetector
-    from facemask.evaluate.plots import unique
+    from facemask.evaluate.image_sets import distinct_names
 
-    names = unique([file.stem for file in files])
+    names = distinct_names(files)
     detectors = {
         name: BuiltinFaceDetector.load(file, threads=1)
         for name, file in zip(names, files, strict=True)

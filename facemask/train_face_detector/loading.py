@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from facemask.class_names import SPELLINGS
 from facemask.data.dataset import Progress
 from facemask.data.near_duplicates import near_duplicate_groups
-from facemask.data.pascal_voc import Scene, load_scenes
+from facemask.data.scenes import Scene, load_scenes
 from facemask.data.splits import PARTS, split_groups
 from facemask.errors import FacemaskError
 from facemask.files import file_digest, write_text
@@ -76,7 +77,8 @@ def load_images(
     Raises FacemaskError for input that can't be read, and without scenes to train or validate on.
     """
     scenes = {
-        path: load_scenes(path, progress).scenes for path in (*sources.scenes, *sources.detected)
+        path: load_scenes(path, progress).in_terms_of(SPELLINGS).scenes
+        for path in (*sources.scenes, *sources.detected)
     }
     portraits = [path for group in sources.portraits for path in list_files(group)]
     photographs = [scene.path for group in scenes.values() for scene in group] + portraits
@@ -101,7 +103,7 @@ def load_images(
         )
     log("labelling faces with YuNet...")
     train = of_part("train", [*sources.scenes, *sources.detected])
-    conventions = measure_conventions(progress(train), labels)
+    conventions = measure_conventions(progress(train, total=len(train)), labels)
     annotator = Annotator(labels, conventions, {path.resolve().name for path in sources.scenes})
     detected = {path.resolve().name for path in sources.detected}
     training = [path for path in portraits if split[digest_of[path]] == "train"]
@@ -139,7 +141,7 @@ def _training_images(
     images = [annotator.scene(scene, source, source in detected) for scene, source in scenes]
     bare = [image for image in images if set(image.labels) == {UNMASKED}]
     to_mask = bare[::DRAW_MASKS_EVERY_SCENE]
-    for path in progress(portraits):
+    for path in progress(portraits, total=len(portraits)):
         kind = path.parent.name
         image = annotator.pseudo_labelled(path, True, kind, path.parent.parent.name)
         if image:
@@ -148,7 +150,7 @@ def _training_images(
     every = DRAW_MASKS_EVERY_PORTRAIT
     scenes_to_mask = [image for image in to_mask if not image.portrait]
     to_mask = scenes_to_mask + [image for image in to_mask if image.portrait][::every]
-    for number, image in enumerate(progress(to_mask)):
+    for number, image in enumerate(progress(to_mask, total=len(to_mask))):
         rng = np.random.default_rng((seed, number))
         masked = annotator.with_masks(image, folder / f"{number}.png", rng)
         images += [masked] if masked else []

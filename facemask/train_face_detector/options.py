@@ -43,7 +43,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--scenes", required=True, nargs="+", action=Paths, metavar="DIR",
-        help="folders of photographs with annotated faces (Pascal VOC XML)",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
     )  # fmt: skip
     add(
         "--detected", nargs="+", action=Paths, default=[], metavar="DIR",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask.data.pascal_voc import Scene
+from facemask.data.scenes import Scene
 from facemask.errors import FacemaskError
 from facemask.geometry import as_array, ious
 from facemask.images import read_image, write_image
@@ -229,8 +229,9 @@ def sampled_frames(path: Path) -> Iterator[np.ndarray]:
 
     due = 0.0
     try:
-        # Absolute, since FFmpeg takes what stands before a colon in a name for a protocol.
-        with av.open(str(path.absolute())) as container:
+        # Absolute, since FFmpeg takes what stands before a colon in a name for a protocol. Titles
+        # and the like are decoded, too, and may be in any encoding.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or DEFAULT_FPS)
             for number, frame in enumerate(container.decode(stream)):

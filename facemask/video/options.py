@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from facemask.errors import FacemaskError
@@ -31,7 +32,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     _add_alert_arguments(parser)
     parser.add_argument("--no-display", action="store_true", help="open no window")
     args = parser.parse_args(argv)
-    if not args.track and (args.csv or args.alert_command or args.snapshots):
+    if args.track is False and (args.csv or args.alert_command or args.snapshots):
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
     return args
 
@@ -47,6 +48,26 @@ def check_files(args: argparse.Namespace) -> None:
         raise FacemaskError(f"{args.output}: is the video to read; give another --output")
     check_writable(*(file for file in (args.output, args.json, args.csv) if file))
     check_model_file(find(args.model))
+
+
+def check_tracking(
+    args: argparse.Namespace, photographs: bool, announce: Callable[[str], None]
+) -> None:
+    """Check that the source has what alerts need: faces that are in view for some time.
+
+    photographs: the frames of the source are pictures by themselves; then, without --track, nothing
+    is tracked, and a line says so.
+    Raises FacemaskError for alerts there.
+    """
+    if not photographs or args.track is not None:
+        return
+    remedy = "add --track if the images are the frames of a video"
+    if args.alert_command or args.snapshots:
+        raise FacemaskError(
+            f"{args.source}: alerts expect a video, in which a face is seen for some time, found a"
+            f" folder of images; {remedy}"
+        )
+    announce(f"counting the faces of each image by itself; {remedy}")
 
 
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +102,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--track",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="track faces from frame to frame and label each by its last second (the default), or"
-        " label each frame by itself",
+        help="track faces from frame to frame and label each by its last second (the default, but"
+        " for folders of images), or label each frame by itself",
     )
     add(
         "-o",
@@ -102,8 +122,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--csv",
         type=file_with_suffix(".csv"),
         metavar="FILE",
-        help="write a row for each tracked face: its times, its label, and the label's share of"
-        " its frames",
+        help="write a row for each face that is counted, those tracked for at least 0.5 seconds"
+        " or, of a folder of images, each: its times, its label, and the label's share of its"
+        " frames",
     )
 
 

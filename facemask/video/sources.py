@@ -1,6 +1,6 @@
 """Where frames come from: video files, folders of images, cameras and network streams."""
 
-import math
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +16,7 @@ import numpy as np
 from facemask.errors import FacemaskError
 from facemask.files import find
 from facemask.images import is_document, list_files, read_image
-
-TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
-Log = Callable[[str], None]
-
-# For sources that state no frame rate, or an impossible one (0, or the time base of a stream).
-DEFAULT_FPS = 25.0
-MAX_FPS = 1000.0
+from facemask.video.decoder import DEFAULT_FPS, Log, TimedFrame, VideoFile, possible_fps
 
 # A live source that gives no frame for this long hangs: cameras do so without any error.
 STALL_S = 10.0
@@ -46,6 +40,7 @@ class Source:
     """Something that gives frames. A context manager; closing it releases the camera."""
 
     live = False  # whether frames that nobody takes in time are lost
+    photographs = False  # whether each frame is a picture by itself, and not a moment of a video
     fps = DEFAULT_FPS  # frames a second, as far as that is known
     dropped_frames = 0  # of a live source: newer frames came before they were taken
 
@@ -96,9 +91,10 @@ def open_source(
     if path.is_dir():
         return FolderSource(source, path, every, loop, log)
     if not path.is_file():
+        problem = "found no regular file" if path.exists() else "no such file"
         raise FacemaskError(
-            f"{source}: no such file; expected a video file, a folder of images, a camera's number"
-            " or a URL"
+            f"{source}: {problem}; expected a video file, a folder of images, a camera's number or"
+            " a URL"
         )
     return FileSource(source, path, every, loop, log)
 
@@ -107,17 +103,15 @@ def _open_url(url: str) -> cv2.VideoCapture:
     """A capture whose calls return, without a frame, when the server does not answer."""
     limit_ms = round(STALL_S * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
-    return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
-
-
-def _stated_fps(capture: cv2.VideoCapture) -> float:
-    stated = capture.get(cv2.CAP_PROP_FPS)
-    return stated if math.isfinite(stated) and 0 < stated <= MAX_FPS else DEFAULT_FPS
+    # As bytes, because OpenCV ends the process on text that is not UTF-8.
+    return cv2.VideoCapture(os.fsencode(url), cv2.CAP_FFMPEG, limits)  # type: ignore[call-overload]
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
-    read, frame = capture.read()
-    return frame if read and frame is not None and frame.size else None
+    with suppress(cv2.error):  # of a stream that sends what can't be decoded
+        read, frame = capture.read()
+        return frame if read and frame is not None and frame.size else None
+    return None
 
 
 class FileSource(Source):
@@ -126,46 +120,30 @@ class FileSource(Source):
     def __init__(
         self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
     ):
-        """Raises FacemaskError for a file that OpenCV can't read as a video."""
+        """Raises FacemaskError for a file that can't be read as a video."""
         super().__init__(name, log)
-        self._path, self._every, self._loop = path, every, loop
-        capture = self._open()
-        self.fps = _stated_fps(capture)
-        self.frame_count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # by the header
-        capture.release()
+        self._every, self._loop = every, loop
+        self._file = VideoFile(name, path, log)
+        self.fps = self._file.fps
 
     def frames(self) -> Iterator[TimedFrame]:
-        number = 0
+        start_s = 0.0
         while True:
-            capture, start = self._open(), number
-            while (frame := _read(capture)) is not None:
-                yield number / self.fps, frame
-                number += 1
-                for _ in range(self._every - 1):  # grab() does not decode the frame
-                    number += capture.grab()
-            capture.release()
-            if number == start:
+            end_s = start_s
+            for time_s, frame in self._file.frames(self._every):
+                end_s = start_s + time_s + self._every / self.fps
+                yield start_s + time_s, frame
+            if end_s == start_s:
                 raise FacemaskError(f"{self.name}: opened, but gave no frame")
             if not self._loop:
-                break
-        # Some headers hold an estimate, hence the tolerance of 5 %.
-        if number < 0.95 * self.frame_count:
-            self._log(
-                f"{self.name}: ended after {number} of the {self.frame_count} frames it should have"
-            )
-
-    def _open(self) -> cv2.VideoCapture:
-        # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
-        capture = cv2.VideoCapture(str(self._path.absolute()))
-        if not capture.isOpened():
-            raise FacemaskError(
-                f"{self.name}: can't be opened; expected a video file that OpenCV can read"
-            )
-        return capture
+                return
+            start_s = end_s
 
 
 class FolderSource(Source):
     """The images of a folder, by name, as a video of DEFAULT_FPS frames a second."""
+
+    photographs = True
 
     def __init__(
         self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
@@ -241,7 +219,7 @@ class LiveSource(Source):
         capture = self._open_capture()
         if not capture.isOpened():
             return False
-        self.fps = _stated_fps(capture)
+        self.fps = possible_fps(capture.get(cv2.CAP_PROP_FPS))
         # The newest frame, if nobody has taken it, with the clock's time; None is the end. Each
         # thread has its own queue, and ends when that is no longer the source's: so one that
         # hung and wakes up again does no harm.

@@ -1,4 +1,10 @@
-"""A log of the faces of a video: who is in view, who was, and how fast frames come."""
+"""A log of the faces of a video: who is in view, who was, and how fast frames come.
+
+"How many people were there" is the number of tracks of at least MIN_COUNTED_S. Shorter ones are
+mostly false detections, or a face that was found again too far from where it was lost. They are
+neither in the summary nor in the table, so that both say the same; their numbers are in the records
+of frames alone. Somebody who leaves and comes back counts twice, since no face is recognised.
+"""
 
 import csv
 import io
@@ -9,13 +15,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from facemask.detect.types import MaskDetection
 from facemask.output.labels import class_word
 from facemask.output.records import LineFile
+from facemask.video.cuts import CutDetector
 from facemask.video.tracker import Track, Tracker
 
-# Shorter tracks are not counted: most are false detections.
-MIN_COUNTED_S = 0.5
+MIN_COUNTED_S = 0.5  # the help of --csv says so, too
 FPS_WINDOW = 30  # frames that the shown frame rate is measured over
 
 TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "changes")
@@ -24,13 +32,20 @@ TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "chan
 class TrackLog:
     """Tracks the faces of a video, counts them and, with a path, writes a row of CSV for each.
 
-    A row is written when its track has ended; its columns are TRACK_COLUMNS. A context manager:
-    its end ends all tracks. Raises FacemaskError when the table can't be written.
+    Tracks of less than MIN_COUNTED_S are left out. A row is written when its track has ended; its
+    columns are TRACK_COLUMNS. A context manager: its end ends all tracks. Raises FacemaskError when
+    the table can't be written.
     """
 
-    def __init__(self, csv_path: Path | None = None):
+    def __init__(self, csv_path: Path | None = None, photographs: bool = False):
+        """photographs: each frame is a picture by itself. Its faces are counted, each with a row
+        and a number of its own, and nothing is tracked.
+        """
+        self._photographs = photographs
         self._tracker = Tracker()
+        self._cuts = CutDetector()
         self._table = LineFile(csv_path) if csv_path else None
+        self._frames = 0
         self._tracks_by_label: Counter[str] = Counter()
         self._frame_labels: Counter[str] = Counter()
         self._frame_times: deque[float] = deque(maxlen=FPS_WINDOW)
@@ -43,13 +58,22 @@ class TrackLog:
         with self._table or nullcontext():
             self._log(self._tracker.finish())
 
-    def update(self, detections: Sequence[MaskDetection], time_s: float) -> list[MaskDetection]:
-        """A frame's detections with their tracks and the labels to show; see Tracker.update."""
+    def update(
+        self, detections: Sequence[MaskDetection], frame: np.ndarray, time_s: float
+    ) -> Sequence[MaskDetection]:
+        """A frame's detections with their tracks and the labels to show; see Tracker.update.
+
+        frame: (H, W, 3) uint8, BGR, before anything is drawn on it. At a cut all tracks end. The
+        detections of photographs are returned as they are.
+        """
+        if self._photographs or self._cuts.is_cut(frame):
+            self._log(self._tracker.finish())
         tracked = self._tracker.update(detections, time_s)
+        self._frames += 1
         self._frame_labels = Counter(detection.label for detection in tracked)
         self._frame_times.append(time.monotonic())
         self._log(self._tracker.take_ended())
-        return tracked
+        return detections if self._photographs else tracked
 
     def status(self) -> str:
         """Frames a second and the faces of this frame: `24.9 FPS   Mask 3   No Mask 1`."""
@@ -60,19 +84,26 @@ class TrackLog:
         return "   ".join(words)
 
     def summary(self) -> str:
-        """The faces by the label of most of their frames: `5 faces tracked: 3 Mask, 2 No Mask`."""
+        """The faces, by the label that most of their frames show.
+
+        `5 faces tracked for at least 0.5 s: 3 Mask, 2 No Mask`, or `5 faces in 3 images: ...`.
+        """
         counts = [f"{n} {class_word(label)}" for label, n in sorted(self._tracks_by_label.items())]
-        total = self._tracks_by_label.total()
-        faces = f"{total} face" + ("" if total == 1 else "s")
-        return f"{faces} tracked" + (f": {', '.join(counts)}" if counts else "")
+        faces = _count(self._tracks_by_label.total(), "face")
+        if self._photographs:
+            faces += f" in {_count(self._frames, 'image')}"
+        else:
+            faces += f" tracked for at least {MIN_COUNTED_S:g} s"
+        return faces + (f": {', '.join(counts)}" if counts else "")
 
     def _log(self, ended: Sequence[Track]) -> None:
         for track in ended:
-            label, count = track.majority_label()
-            if track.last_s - track.first_s >= MIN_COUNTED_S:
-                self._tracks_by_label[label] += 1
-            frames = sum(track.frames_by_label.values())
             times = round(track.first_s, 3), round(track.last_s, 3)
+            if round(times[1] - times[0], 3) < MIN_COUNTED_S and not self._photographs:
+                continue
+            label, count = track.majority_label()
+            self._tracks_by_label[label] += 1
+            frames = sum(track.frames_by_label.values())
             share = round(count / frames, 4)
             self._write_row((track.number, *times, label, share, frames, track.changes))
 
@@ -81,3 +112,7 @@ class TrackLog:
             row = io.StringIO()
             csv.writer(row, lineterminator="").writerow(values)
             self._table.write_line(row.getvalue())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

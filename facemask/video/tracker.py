@@ -103,7 +103,10 @@ class Tracker:
         return ended
 
     def finish(self) -> list[Track]:
-        """End all tracks; returns those that take_ended() has not returned yet."""
+        """End all tracks, at a cut or at the end of the video.
+
+        Returns those that take_ended() has not returned yet. The numbers go on.
+        """
         self._end_tracks(before_s=math.inf)
         return self.take_ended()
 

@@ -28,6 +28,10 @@ LIMITED_RANGE = 1
 VP8_BITS_PER_PIXEL = 0.25
 MIN_BIT_RATE = 100_000  # bits a second
 
+# The frames of a phone's video come now faster, now slower than its mean rate, and none of them
+# should be missing.
+MAX_LEAD_S = 0.5
+
 # Frame rates are stored as fractions. MPEG-4 in AVI takes no larger numerator; the denominator
 # 1001 is that of the television rates, such as 30000/1001.
 MAX_NUMERATOR = 65535
@@ -76,8 +80,9 @@ class VideoWriter:
     def write(self, frame: np.ndarray, time_s: float) -> None:
         """Add a frame (H, W, 3) uint8, BGR; one of another size is stretched to the first's.
 
-        time_s: seconds from the first frame. A live source does not keep the rate that it states,
-        so frames are repeated or left out where needed: the video lasts as long as what it shows.
+        time_s: seconds from the first frame. Cameras and phones do not keep the rate that they
+        state, so frames are repeated where needed, and left out where the video would be ahead by
+        more than MAX_LEAD_S: it lasts as long as what it shows.
         An odd width or height grows by a pixel, because colours are stored for 2 x 2 pixels.
         Raises FacemaskError when the file can't be written; it is closed then.
         """
@@ -93,7 +98,10 @@ class VideoWriter:
                 self._output.start_encoding()  # creates the file
             picture = VideoFrame.from_ndarray(to_yuv(frame, self._size), format="yuv420p")
             picture.time_base = 1 / self._rate
-            while self._written <= round(time_s * self._rate):
+            last = max(self._written, round(time_s * self._rate))
+            if last / self._rate > time_s + MAX_LEAD_S:
+                return
+            while self._written <= last:
                 picture.pts = self._written
                 self._encode(picture)
                 self._written += 1

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import detect_mask_image
-from facemask import images
+from facemask.batch import labelling
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import model_input, read_image
@@ -21,7 +22,7 @@ from facemask.keras_backend import load_keras
 from facemask.output import display
 from facemask.train.export import Quantization, export_tflite
 
-from ..conftest import FakeDetector, in_order, obey_ctrl_c, refusal
+from ..conftest import FakeClassifier, FakeDetector, in_order, obey_ctrl_c, refusal
 from ..detect.test_classifier import export_metadata
 
 
@@ -289,15 +290,52 @@ def test_many_images_get_a_progress_bar_on_a_terminal(
     assert (f"{count}/{count} " in output.err) == bar
 
 
-def test_a_picture_that_cannot_be_written_ends_the_run(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_picture_that_cannot_be_written_keeps_its_faces(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(path: Path, image: np.ndarray) -> None:
-        raise FacemaskError(f"{path}: can't be written: No space left on device")
+        if path.name == "face.jpg":
+            raise FacemaskError(f"{path}: can't be written: No space left on device")
 
-    monkeypatch.setattr(images, "write_image", full)
-    with pytest.raises(FacemaskError, match=r"^out/face\.jpg: can't be written: No space"):
-        detect_mask_image.main(["-i", "photos", "-o", "out", "--no-display"])
+    monkeypatch.setattr(labelling, "write_image", full)
+    arguments = ["-i", "photos", "-o", "out", "--json", "faces.json", "--no-display"]
+    assert detect_mask_image.main(arguments) == 1
+    output = capsys.readouterr()
+    assert output.err == "[ERROR] out/face.jpg: can't be written: No space left on device\n"
+    assert "wrote out/masked.png" in output.out
+    records = json.loads(Path("faces.json").read_text())
+    assert [len(record["faces"]) for record in records] == [1, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3])  # one by one, and on threads
+def test_an_unexpected_exception_is_the_error_of_one_image(
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    count: int,
+) -> None:
+    def predict(self: FakeClassifier, crops: list[np.ndarray]) -> np.ndarray:
+        if crops[0].mean() < 127:
+            raise RuntimeError("There is at least 1 reference\nto internal data")
+        return np.array([[0.9, 0.1]])
+
+    if count > 2:
+        write(photos / "photos" / "third.png")
+    monkeypatch.setattr(FakeClassifier, "predict", predict)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    arguments = ["-i", "photos", "--json", "faces.json", "--csv", "faces.csv", "--no-display"]
+    assert detect_mask_image.main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "[ERROR] photos/face.jpg: unexpected RuntimeError: There is at least 1 reference to"
+    )
+    (report,) = tmp_path.glob("facemask-error-*.txt")
+    assert "in predict" in report.read_text()
+    first, *others = json.loads(Path("faces.json").read_text())
+    assert first == {"image": "photos/face.jpg", "error": line[8:], "faces": []}
+    assert [len(record["faces"]) for record in others] == [1] * (count - 1)
+    assert len(Path("faces.csv").read_text().splitlines()) == 1 + count
 
 
 def test_timings_are_logged_at_the_end(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

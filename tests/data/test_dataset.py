@@ -100,6 +100,15 @@ def test_folders_of_different_classes_are_one_line(folder: Path, other: Path) ->
         load_labelled_images([folder, other])
 
 
+def test_folders_may_spell_their_classes_differently(folder: Path, other: Path) -> None:
+    write_class(other / "No Mask", 2, 100)
+    write_class(other / "mask", 3, 100)
+    images = load_labelled_images([folder, other])
+    assert images.class_names == ("with_mask", "without_mask")
+    folders = [path.parent.name for path in images.paths]
+    assert set(zip(folders[30:], images.labels[30:], strict=True)) == {("No Mask", 1), ("mask", 0)}
+
+
 def test_weights_make_the_classes_of_each_source_count_alike(folder: Path, other: Path) -> None:
     write_class(other / "with_mask", 1, 100)
     write_class(other / "without_mask", 4, 100)

@@ -5,7 +5,7 @@ import pytest
 
 from facemask.data.dataset import load_labelled_images
 from facemask.data.face_crops import cut_faces, find_faces, only_face
-from facemask.data.pascal_voc import AnnotatedFace, Scene, Scenes
+from facemask.data.scenes import AnnotatedFace, Scene, Scenes
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ from facemask.data.dataset import LabelledImages
 from facemask.data.splits import (
     PARTS,
     Split,
+    read_method,
     read_split,
-    repeated_split,
     split_groups,
     split_images,
     split_path,
@@ -108,17 +109,59 @@ def test_a_split_is_written_and_repeated_under_other_names_and_in_other_order(
     split = split_images(images, np.arange(30), 0.2, 0.25, seed=1)
     path = split_path(tmp_path / "m.keras")
     assert path == tmp_path / "m.split.json"
-    write_split(path, images, split, "grouped", 1)
+    write_split(path, images, split, 1)
     assert json.loads(path.read_text())["method"] == "grouped"
     assert read_split(path)[images.digests[split.test[0]]] == "test"
-    assert parts(repeated_split(images, path)) == parts(split)
 
-    backwards = labelled(*[1] * 10, *[0] * 20, 0)
-    known = {digest: number for number, digest in enumerate(images.digests[::-1])}
-    renamed = LabelledImages(**{**vars(backwards), "digests": (*images.digests[::-1], "f" * 64)})
-    again = repeated_split(renamed, path)
-    assert {known[images.digests[i]] for i in split.test} == set(again.test.tolist())
-    assert 30 not in np.concatenate([again.train, again.validation, again.test])
+    renamed = replace(labelled(*[1] * 10, *[0] * 20), digests=images.digests[::-1])
+    again = split_images(renamed, np.arange(30), 0.2, 0.25, seed=7, known=read_split(path))
+    assert {29 - index for index in again.test} == set(split.test.tolist())
+
+
+def test_photographs_that_a_recorded_split_lacks_fill_up_its_parts() -> None:
+    """A second source, unknown, gets its ratios; what is known stays, whatever the seed."""
+    images = labelled(*[0, 1] * 30, *[0, 1] * 50, sources=(0,) * 60 + (1,) * 100)
+    known = {sha: "test" if index < 6 else "train" for index, sha in enumerate(images.digests[:58])}
+    known |= dict.fromkeys(images.digests[58:60], "validation")
+    split, again, other = (
+        split_images(images, np.arange(160), 0.2, 0.25, seed, known=known) for seed in (1, 1, 2)
+    )
+    assert parts(split) == parts(again) != parts(other)
+    for each in (split, other):
+        names = [{n for n in part if n < 60} for part in parts(each)]
+        assert names == [set(range(6, 58)), {58, 59}, set(range(6))]
+        assert [sum(n >= 60 for n in part) for part in parts(each)] == [60, 20, 20]
+
+
+def test_a_twin_of_a_known_test_image_is_never_trained_on() -> None:
+    images = labelled(*[0, 1] * 20)
+    names = ["train", "train", "validation", "validation", "test", "test"]
+    known = dict(zip(images.digests[:6], names, strict=True))
+    groups = np.arange(40)
+    groups[[0, 4, 6, 7]] = 100  # of train and test: the new ones go to the test part
+    groups[[1, 3, 8, 9]] = 101  # of train and validation
+    groups[[2, 10]] = 102
+    for seed in range(5):
+        split = split_images(images, groups, 0.2, 0.25, seed, known=known)
+        assert {0, 1} <= set(split.train.tolist())
+        assert {2, 3, 8, 9, 10} <= set(split.validation.tolist())
+        assert {4, 5, 6, 7} <= set(split.test.tolist())
+        assert sorted(number for part in parts(split) for number in part) == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("record", "method"),
+    [
+        ({"method": "random"}, "random"),
+        ({"method": "grouped"}, "grouped"),
+        ({"method": "x.split.json"}, "grouped"),
+        ({}, "grouped"),
+    ],
+)
+def test_the_method_of_a_record(tmp_path: Path, record: dict[str, str], method: str) -> None:
+    path = tmp_path / "m.split.json"
+    path.write_text(json.dumps({"parts": {}, **record}))
+    assert read_method(path) == method
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"parts": 3}', '{"parts": {"a": "rest"}}'])
@@ -129,13 +172,6 @@ def test_what_is_no_record_of_a_split_is_one_line(tmp_path: Path, text: str) -> 
     path.write_text(text)
     with pytest.raises(FacemaskError, match=r"m\.split\.json: expected a split as training writes"):
         read_split(path)
-
-
-def test_a_record_of_other_photographs_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "m.split.json"
-    path.write_text('{"parts": {"abc": "test"}}')
-    with pytest.raises(FacemaskError, match="found none of with_mask for train"):
-        repeated_split(labelled(0, 1), path)
 
 
 def test_groups_without_classes_stay_together_and_each_part_gets_its_share() -> None:

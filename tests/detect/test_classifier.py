@@ -18,7 +18,7 @@ from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.keras_backend import load_keras
-from facemask.train.export import export_tflite
+from facemask.train.export import convert, export_tflite
 from facemask.train.model import save_model
 
 SIZE = (8, 8)
@@ -111,6 +111,79 @@ def test_a_classic_model_of_open_input_size_takes_224_pixels(tmp_path: Path) -> 
     assert MaskClassifier.load(tmp_path / "m.keras").metadata.input_size == (224, 224)
 
 
+def red_of(scale: Callable[[Any], Any], channels: int = 3, slope: float = 5.0, **head: Any) -> Any:
+    """A model like brightness_model, whose input is scaled inside, and with another head."""
+    keras = load_keras()
+    inputs = keras.Input((*SIZE, channels))
+    pooled = keras.layers.GlobalAveragePooling2D()(scale(inputs))
+    dense = keras.layers.Dense(**head)
+    model = keras.Model(inputs, dense(pooled))
+    weights = np.zeros((channels, head["units"]), np.float32)
+    weights[0, 0] = slope
+    dense.set_weights([weights, np.zeros(head["units"], np.float32)])
+    return model
+
+
+SOFTMAX: dict[str, Any] = {"units": 2, "activation": "softmax"}
+FOREIGN: dict[str, tuple[Callable[[], Any], str]] = {
+    "scales by a layer": (
+        lambda: red_of(load_keras().layers.Rescaling(1 / 127.5, offset=-1), **SOFTMAX),
+        "scales its input itself, so that it gets 0 to 255",
+    ),
+    "scales in its code": (
+        lambda: red_of(lambda inputs: inputs / 127.5 - 1, **SOFTMAX),
+        "scales its input itself, so that it gets 0 to 255",
+    ),
+    "has a scaling layer that leaves [-1, 1]": (
+        lambda: red_of(load_keras().layers.Rescaling(1.0), **SOFTMAX),
+        "",
+    ),
+    "one sigmoid unit": (
+        lambda: red_of(lambda inputs: inputs, slope=-5.0, units=1, activation="sigmoid"),
+        "has one sigmoid unit, read as the class without_mask, the second in the alphabet",
+    ),
+    "one unit without a sigmoid": (
+        lambda: red_of(lambda inputs: inputs, slope=-5.0, units=1),
+        "has one unit without a sigmoid, read as the class without_mask, the second in the"
+        " alphabet",
+    ),
+    "no softmax": (
+        lambda: red_of(lambda inputs: inputs, units=2),
+        "has no softmax at its end, so that one is applied",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+@pytest.mark.parametrize(("make", "remark"), FOREIGN.values(), ids=FOREIGN)
+def test_a_model_that_takes_or_gives_something_else_is_understood(
+    make: Callable[[], Any], remark: str, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"m.{suffix}"
+    if suffix == "keras":
+        make().save(path)
+    else:
+        path.write_bytes(convert(path, make(), (None, *SIZE, 3), "none"))
+    lines: list[str] = []
+    classifier = MaskClassifier.load(path, announce=lines.append)
+    assert lines == ([f"a model without facemask.json: it {remark}"] if remark else [])
+    rows = classifier.predict([crop(255), crop(0), crop(191)])
+    assert rows.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert rows[:, 0] == pytest.approx(1 / (1 + np.exp([-5, 5, -2.5])), abs=0.02)
+
+
+def test_a_grey_model_gets_the_brightness(tmp_path: Path) -> None:
+    red_of(lambda inputs: inputs, channels=1, **SOFTMAX).save(tmp_path / "m.keras")
+    lines: list[str] = []
+    classifier = MaskClassifier.load(tmp_path / "m.keras", announce=lines.append)
+    assert lines == ["a model without facemask.json: it takes grey images"]
+    green, dark = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.uint8)
+    green[..., 1] = 255
+    rows = classifier.predict([green, dark])
+    brightness = np.array([2 * 0.587 - 1, -1])
+    assert rows[:, 0] == pytest.approx(1 / (1 + np.exp(-5 * brightness)), abs=1e-4)
+
+
 def with_lambda() -> Any:
     keras = load_keras()
     inputs = keras.Input((*SIZE, 3))
@@ -127,13 +200,12 @@ def sequence(*shape: int, layer: str, **options: Any) -> Any:
     ("make", "reason"),
     [
         (lambda: brightness_model(classes=3), "3 classes without their names"),
-        (lambda: brightness_model(classes=1), "1 classes without their names"),
-        (lambda: brightness_model(channels=1), "expected a model of colour images"),
-        (lambda: sequence(4, layer="Dense", units=2), "expected a model of colour images"),
+        (lambda: brightness_model(channels=4), "expected an image model"),
+        (lambda: sequence(4, layer="Dense", units=2), "expected an image model"),
         (lambda: sequence(8, 8, 3, layer="ReLU"), "expected a model that gives classes"),
         (with_lambda, "can't load it"),
     ],
-    ids=["three classes", "one class", "grey", "vectors", "image to image", "code inside"],
+    ids=["three classes", "four channels", "vectors", "image to image", "code inside"],
 )
 def test_models_of_something_else_are_one_line(
     tmp_path: Path, make: Callable[[], Any], reason: str
@@ -241,7 +313,7 @@ def test_a_litert_model_without_metadata_has_the_classic_classes(tmp_path: Path)
     classifier = MaskClassifier.load(path)
     assert classifier.metadata == ModelMetadata(input_size=SIZE)
     rows = classifier.predict([crop(255), crop(0), crop(255)])  # more than the model's batch of one
-    assert rows.tolist() == [[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
+    assert rows.tolist() == [[0.5, 0.5]] * 3  # its outputs are equal, and no probabilities
 
 
 SHAPE = (None, *SIZE, 3)
@@ -251,12 +323,12 @@ SHAPE = (None, *SIZE, 3)
     ("body", "inputs", "reason"),
     [
         (first_classes(3), [(SHAPE, "float32")], "3 classes without their names"),
-        (first_classes(2), [((None, 8, 8, 1), "float32")], "expected a model of colour images"),
+        (first_classes(2), [((None, 8, 8, 4), "float32")], "expected an image model"),
         (first_classes(2), [(SHAPE, "uint8")], "expected a model of float32 input, found uint8"),
         (lambda x: x, [(SHAPE, "float32")], "expected a model that gives classes"),
         (lambda x, y: x + y, [(SHAPE, "float32")] * 2, "one input and one output, found 2 and 1"),
     ],
-    ids=["three classes", "grey", "whole numbers", "image to image", "two inputs"],
+    ids=["three classes", "four channels", "whole numbers", "image to image", "two inputs"],
 )
 def test_litert_models_of_something_else_are_one_line(
     tmp_path: Path, body: Callable[..., Any], inputs: list[Any], reason: str

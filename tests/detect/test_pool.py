@@ -22,7 +22,7 @@ from .test_classifier import RED_OR_DARK, brightness_model
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each load makes a new fake."""
     monkeypatch.setattr(SSDFaceDetector, "load", lambda *_: FakeDetector())
-    monkeypatch.setattr(MaskClassifier, "load", lambda path, threads=None: FakeClassifier())
+    monkeypatch.setattr(MaskClassifier, "load", lambda *_: FakeClassifier())
 
 
 def model_of(content: bytes, tmp_path: Path) -> Path:
@@ -84,7 +84,7 @@ def test_both_networks_get_the_number_of_threads(
     monkeypatch.setattr(
         MaskClassifier,
         "load",
-        lambda path, threads=None: counts.append(threads) or FakeClassifier(),
+        lambda path, threads, announce: counts.append(threads) or FakeClassifier(),
     )
     model = model_of(b"\x1c\x00\x00\x00TFL3", tmp_path)
     pool = Networks(tmp_path, model, lambda message: None, threads=3)

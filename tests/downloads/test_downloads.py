@@ -574,3 +574,12 @@ def test_import_is_light() -> None:
         [sys.executable, "-c", code], cwd=files.PROJECT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_without_a_resource_the_command_says_what_there_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert downloads.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["face-detector", "yunet", "dataset"]
+    assert "10.7 MB: https://" in lines[0]

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 import train_mask_detector
-from facemask.data import splits
+from facemask.data import loading, splits
 from facemask.detect import metadata
 from facemask.detect.classifier import MaskClassifier
 from facemask.downloads import fetch
@@ -16,7 +17,7 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image, write_image
 from facemask.sample_dataset.portrait import draw_portrait
-from facemask.train import stages
+from facemask.train import fit, stages
 
 from ..conftest import in_order, refusal
 from .small_training import FINE, HEAD, DrawnTraining, small_command
@@ -82,6 +83,38 @@ def test_wrong_arguments_end_before_any_work(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--backbone", "vgg16"], "vgg16_weights_tf_dim.* are not there and"),
+        (["--weights", "hdf5"], "hdf5: not weights of MobileNetV2 without its top"),
+        (["--weights", "none", "--cache", "file"], "file: can't be a cache"),
+        (["--split", "nowhere"], "nowhere: can't be read"),
+        (["--scenes", "nowhere"], "nowhere: no such folder"),
+        (["--detector", "yunet", "--face", "nowhere"], "yunet_n_640_640.onnx: no such file"),
+        (["--tensorboard", "logs"], "tensorboard: not installed"),
+        (["--report", "file/r.json"], "file/r.json: can't be written"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_missing_shows_before_photographs_are_read(
+    tmp_path: Path,
+    drawn: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(fit, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading, "load_images", None)  # calling it would fail in another way
+    (tmp_path / "file").write_text("")
+    with h5py.File(tmp_path / "hdf5", "w") as file:
+        file["other"] = [1.0]
+    with pytest.raises(FacemaskError, match=reason):
+        train_mask_detector.main(["-d", str(drawn), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
         (["-d", "nowhere"], "nowhere: no such folder"),
         (["-d", "{drawn}/with_mask"], "two or more classes, found none"),
         (["-d", "{drawn}", "--weights", "nowhere.h5"], "nowhere.h5: can't be read"),
@@ -91,7 +124,7 @@ def test_wrong_arguments_end_before_any_work(
         (["-d", "{drawn}", "--scenes", "nowhere"], "nowhere: no such folder"),
         (["-d", "{drawn}", "--split", "nowhere"], "nowhere: can't be read"),
         (["-d", "{drawn}", "--split", "file"], "file: expected a split as training writes it"),
-        (["-d", "{alike}"], "all images make 1 groups"),
+        (["-d", "{alike}", "--weights", "none"], "all images make 1 groups"),
     ],
     ids=lambda value: None if isinstance(value, list) else value.split(": ")[-1],
 )
@@ -122,7 +155,7 @@ def test_a_run_shows_the_steps_in_their_order(drawn_training: DrawnTraining) -> 
     assert "[INFO] 20 images make " in output
     assert "precision    recall  f1-score   support" in output
     assert "[WARN] drawn sample: the model will know the drawings, not faces\n" in errors
-    assert "[WARN] skipped or repaired, 1: " in errors
+    assert "[WARN] skipped or repaired, 1 of 1: " in errors
     assert "broken.jpg: expected an image, found an empty file" in errors
 
 
@@ -213,7 +246,8 @@ def test_a_recorded_split_is_repeated(
     assert train_mask_detector.main(command) == 0
     output = capsys.readouterr().out
     assert "near-duplicates" not in output
-    assert splits.read_split("mask_detector.split.json") == splits.read_split(record)
+    assert Path("mask_detector.split.json").read_text() == record.read_text()
+    assert metadata_of(Path("mask_detector.keras")).training["settings"]["split"] == record.name
     head = val_losses(drawn_training.output)[:HEAD]
     assert val_losses(output) == pytest.approx(head, abs=1e-3)
 
@@ -327,7 +361,7 @@ def test_photographs_are_fetched_into_the_projects_own_folder_alone(
     monkeypatch.setattr(fetch, "ensure_dataset", refuse)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FacemaskError, match="no network"):
-        train_mask_detector.main(["--dataset", "dataset"])
+        train_mask_detector.main(["--dataset", "dataset", "--weights", "none"])
     assert fetched == [PROJECT / "dataset"]
     with pytest.raises(FacemaskError, match="no such folder"):
         train_mask_detector.main(["--dataset", "elsewhere"])
@@ -378,3 +412,7 @@ def test_imagenet_weights_that_cannot_be_fetched_are_one_line(
     errors = capfd.readouterr().err.splitlines()
     assert [line for line in errors if not line.startswith("[WARN]")] == []
     assert not (tmp_path / "mask_detector.keras").exists()
+
+
+def test_a_log_file_has_no_progress_bars(drawn_training: DrawnTraining) -> None:
+    assert not re.search(r"[\r\b\x1b]", drawn_training.output)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemask.data.pascal_voc import AnnotatedFace, Scene
+from facemask.data.scenes import AnnotatedFace, Scene
 from facemask.data.splits import read_split
 from facemask.errors import FacemaskError
 from facemask.files import file_digest

@@ -5,18 +5,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from facemask.errors import FacemaskError
 from facemask.video import sources
-from facemask.video.sources import DEFAULT_FPS, FileSource, LiveSource, Source, open_source
+from facemask.video.decoder import DEFAULT_FPS, possible_fps
+from facemask.video.sources import FileSource, LiveSource, Source, open_source
 
 LOG: list[str] = []
 
@@ -94,7 +97,7 @@ def test_files_that_give_nothing_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(FacemaskError, match="expected images in this folder, found none"):
         opened(tmp_path)
     (tmp_path / "text.mp4").write_text("text")
-    with pytest.raises(FacemaskError, match="can't be opened; expected a video file"):
+    with pytest.raises(FacemaskError, match="can't be read; expected a complete video file"):
         opened(tmp_path / "text.mp4")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_text("no image")
@@ -102,57 +105,42 @@ def test_files_that_give_nothing_are_one_line(tmp_path: Path) -> None:
         list(opened(tmp_path / "bad").frames())
 
 
-class FakeCapture:
-    """A capture that gives some frames and states whatever it likes."""
-
-    def __init__(self, frames: int, **stated: float):
-        self.frames, self.stated = frames, stated
-
-    def isOpened(self) -> bool:
-        return True
-
-    def get(self, key: int) -> float:
-        names = {cv2.CAP_PROP_FPS: "fps", cv2.CAP_PROP_FRAME_COUNT: "count"}
-        return self.stated.get(names[key], 0.0)
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        self.frames -= 1
-        return (True, frame(0)) if self.frames >= 0 else (False, None)
-
-    def release(self) -> None:
-        pass
-
-
-def faked(monkeypatch: pytest.MonkeyPatch, frames: int, **stated: float) -> FileSource:
-    monkeypatch.setattr(cv2, "VideoCapture", lambda path: FakeCapture(frames, **stated))
-    return FileSource("it", Path("it.mp4"), log=LOG.append)
-
-
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
-def test_an_impossible_frame_rate_is_replaced(monkeypatch: pytest.MonkeyPatch, fps: float) -> None:
-    assert faked(monkeypatch, 1, fps=fps).fps == DEFAULT_FPS
+def test_an_impossible_frame_rate_is_replaced(fps: float) -> None:
+    assert possible_fps(fps) == DEFAULT_FPS
 
 
-def test_no_frame_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FacemaskError, match="it: opened, but gave no frame"):
-        list(faked(monkeypatch, 0).frames())
+def rewritten(path: Path, times_ms: list[int]) -> list[float]:
+    """The times of the frames of a video that is written with these timestamps."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 20, {"time_base": "1/1000"})
+        stream.width, stream.height, stream.codec_context.time_base = 64, 48, Fraction(1, 1000)
+        for number, time_ms in enumerate(times_ms):
+            picture = av.VideoFrame.from_ndarray(frame(number), format="bgr24")
+            picture.pts, picture.time_base = time_ms, Fraction(1, 1000)
+            for packet in stream.encode(picture):
+                container.mux(packet)
+    with opened(path) as source:
+        return [round(time_s, 3) for time_s, _ in source.frames()]
 
 
 @pytest.mark.parametrize(
-    ("frames", "lines"),
-    [(60, ["it: ended after 60 of the 100 frames it should have"]), (96, [])],
+    ("stated", "times"),
+    [
+        ([0, 40, 80, 1000, 1040, 3000], [0, 0.04, 0.08, 1, 1.04, 3]),  # a phone's variable rate
+        ([5000, 5100, 5200], [0, 0.1, 0.2]),
+        ([0, 100, 3_600_000, 3_600_100], [0, 0.1, 0.15, 0.25]),  # a jump of an hour is a fault
+    ],
 )
-def test_a_file_that_ends_early_is_logged(
-    monkeypatch: pytest.MonkeyPatch, frames: int, lines: list[str]
+def test_frames_have_the_times_that_the_file_states(
+    tmp_path: Path, stated: list[int], times: list[float]
 ) -> None:
-    assert len(list(faked(monkeypatch, frames, count=100).frames())) == frames
-    assert lines == LOG
+    assert rewritten(tmp_path / "a.mkv", stated) == times
+    assert LOG == []
 
 
-def test_a_run_that_stops_early_does_not_make_the_file_truncated(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    next(faked(monkeypatch, 100, count=100).frames())
+def test_a_run_that_stops_early_does_not_make_the_file_truncated(tmp_path: Path) -> None:
+    next(opened(write_video(tmp_path / "a.avi", 100)).frames())
     assert LOG == []
 
 
@@ -419,5 +407,5 @@ def test_the_real_videos_open(assets: Path) -> None:
     for name in ("street.mp4", "four_people.mp4"):
         with opened(assets / "video" / name) as video:
             assert isinstance(video, FileSource)
-            videos[name] = (video.frame_count, next(iter(video.frames()))[1].shape)
-    assert videos == {"street.mp4": (635, (372, 538, 3)), "four_people.mp4": (414, (506, 960, 3))}
+            videos[name] = (round(video.fps, 2), next(iter(video.frames()))[1].shape)
+    assert videos == {"street.mp4": (24.46, (372, 538, 3)), "four_people.mp4": (25, (506, 960, 3))}

@@ -215,7 +215,18 @@ def test_a_fast_live_source_gives_no_more_frames_than_fit(tmp_path: Path) -> Non
     with VideoWriter(tmp_path / "a.mp4", 20.0) as writer:
         for number in range(100):
             writer.write(frame(100), number / 100)
-    assert len(read_video(tmp_path / "a.mp4")) == 21
+    assert len(read_video(tmp_path / "a.mp4")) == 30  # of 1 s, and MAX_LEAD_S
+
+
+def test_no_frame_of_a_variable_rate_is_missing(tmp_path: Path) -> None:
+    """Ten frames a second at first, then none for a while: six a second on average."""
+    times = [number / 10 for number in (*range(12), 16, 20)]
+    with VideoWriter(tmp_path / "a.mp4", 7.0) as writer:
+        for number, time_s in enumerate(times):
+            writer.write(frame(15 * number), time_s)
+    shown = [round(float(image.mean()) / 15) for image in read_video(tmp_path / "a.mp4")]
+    assert sorted(set(shown)) == list(range(14))
+    assert len(shown) == 15  # two seconds
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -1,24 +1,20 @@
 """Annotated scenes: what is read, what is skipped by name, what is refused."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
 from facemask.data import pascal_voc
-from facemask.data.pascal_voc import AnnotatedFace, Scene, Scenes, load_scenes
+from facemask.data.scenes import AnnotatedFace, Scene, Scenes, load_scenes
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 
+from .annotated import NAMES, coco, write, write_image
+
 FACE = ("with_mask", 10, 20, 30, 50)
-
-
-def write_image(path: Path, width: int = 80, height: int = 60) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((height, width, 3), 128, np.uint8))
 
 
 def xml(
@@ -38,25 +34,18 @@ def xml(
     return f"<annotation><filename>{filename}</filename>{stated}{objects}</annotation>"
 
 
-def write_xml(path: Path, text: str | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
 def load_one(folder: Path, text: str | bytes) -> Scenes:
     """The scenes of a folder with one good scene, z, and one, a, of that annotation."""
     for name, content in (("a", text), ("z", xml(FACE))):
         write_image(folder / f"{name}.png")
-        write_xml(folder / f"{name}.xml", content)
+        write(folder / f"{name}.xml", content)
     return load_scenes(folder)
 
 
 @pytest.mark.parametrize("places", [("annotations", "images"), ("Annotations", "JPEGImages"), "xx"])
 def test_both_layouts(tmp_path: Path, places: Sequence[str]) -> None:
     write_image(tmp_path / places[1] / "one.jpg")
-    write_xml(
-        tmp_path / places[0] / "one.xml", xml(FACE, ("without_mask", 0, 0, 80, 60), size=None)
-    )
+    write(tmp_path / places[0] / "one.xml", xml(FACE, ("without_mask", 0, 0, 80, 60), size=None))
     found = load_scenes(tmp_path)
     scene = Scene(
         tmp_path / places[1] / "one.jpg",
@@ -102,7 +91,6 @@ def test_what_reaches_out_of_the_image_is_clipped_and_said(tmp_path: Path) -> No
     ("face", "problem"),
     [
         (("x", 10, 20, 10, 50), "box (10, 20, 10, 50) has no size"),
-        (("x", 30, 50, 10, 20), "box (30, 50, 10, 20) has no size"),
         (("x", 80, 20, 90, 50), "box (80, 20, 90, 50) is outside the image's 80x60 pixels"),
         (("x", 10, 20, "wide", 50), "expected numbers for xmin ymin xmax ymax, found 10 20 wide"),
         (("x", 10, 20, "nan", 50), "expected numbers"),
@@ -175,19 +163,19 @@ def test_deep_nesting_is_harmless(tmp_path: Path) -> None:
 
 
 def test_a_missing_image(tmp_path: Path) -> None:
-    write_xml(tmp_path / "annotations" / "b.xml", xml(FACE, filename="C:\\photos\\other.jpg"))
+    write(tmp_path / "annotations" / "b.xml", xml(FACE, filename="C:\\photos\\other.jpg"))
     found = load_one(tmp_path, xml(FACE))
     assert len(found.scenes) == 2
     assert found.problems == (
         f"{tmp_path / 'annotations' / 'b.xml'}: no image b.* or other.jpg, neither beside it nor"
-        f" in {tmp_path / 'images'}",
+        " in a folder images",
     )
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_an_image_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b.png").write_bytes(content)
-    write_xml(tmp_path / "b.xml", xml(FACE))
+    write(tmp_path / "b.xml", xml(FACE))
     found = load_one(tmp_path, xml(FACE))
     assert len(found.scenes) == 2
     assert len(found.problems) == 1
@@ -196,13 +184,13 @@ def test_an_image_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
 
 def test_an_image_of_another_name_is_found_by_filename(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "photo.png")
-    write_xml(tmp_path / "annotations" / "1.xml", xml(FACE, filename="/home/x/photo.png"))
+    write(tmp_path / "annotations" / "1.xml", xml(FACE, filename="/home/x/photo.png"))
     assert load_scenes(tmp_path).scenes[0].path == tmp_path / "images" / "photo.png"
 
 
 def test_a_path_in_filename_leads_nowhere_else(tmp_path: Path) -> None:
     write_image(tmp_path / "private.png")
-    write_xml(tmp_path / "set" / "1.xml", xml(FACE, filename="../private.png"))
+    write(tmp_path / "set" / "1.xml", xml(FACE, filename="../private.png"))
     with pytest.raises(FacemaskError, match=r"the first problem: .*: no image 1\."):
         load_scenes(tmp_path / "set")
 
@@ -216,7 +204,7 @@ def test_of_two_images_of_the_name_the_one_that_filename_names(tmp_path: Path) -
 
 
 def test_a_second_annotation_of_an_image_is_not_counted(tmp_path: Path) -> None:
-    write_xml(tmp_path / "b.xml", xml(FACE, FACE, filename="a.png"))
+    write(tmp_path / "b.xml", xml(FACE, FACE, filename="a.png"))
     found = load_one(tmp_path, xml(FACE))
     assert [len(scene.faces) for scene in found.scenes] == [1, 1]
     assert found.problems == (f"{tmp_path / 'b.xml'}: a second annotation of a.png; skipped",)
@@ -236,7 +224,7 @@ def test_the_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     Image.new("RGB", (60, 80)).save(tmp_path / "a.jpg", exif=exif)
-    write_xml(tmp_path / "a.xml", xml(FACE))
+    write(tmp_path / "a.xml", xml(FACE))
     scene = load_scenes(tmp_path).scenes[0]
     assert (scene.width, scene.height) == (80, 60)
 
@@ -244,9 +232,9 @@ def test_the_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (None, "found no usable face in no XML file(s)"),
-        (xml(), "found no usable face in 1 XML file(s)"),
-        ("<annotation>", "found no usable face in 1 XML file(s); the first problem: "),
+        (None, "found files of other kinds (1 .png)"),
+        (xml(), "found no usable face in 1 annotation file(s)"),
+        ("<annotation>", "found no usable face in 1 annotation file(s); the first problem: "),
         (xml(("x", 1, 1, 1, 1)), "object 1: box (1, 1, 1, 1) has no size"),
     ],
 )
@@ -255,11 +243,76 @@ def test_a_folder_without_any_face_is_refused(
 ) -> None:
     write_image(tmp_path / "a.png")
     if content is not None:
-        write_xml(tmp_path / "a.xml", content)
+        write(tmp_path / "a.xml", content)
     with pytest.raises(FacemaskError) as refusal:
         load_scenes(tmp_path)
-    assert str(refusal.value).startswith(f"{tmp_path}: expected images with faces annotated")
+    assert str(refusal.value).startswith(f"{tmp_path}: expected photographs with annotated faces")
     assert found in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ([], "found no files"),
+        (["a.png", "b.png", "c.csv"], "found files of other kinds (2 .png, 1 .csv)"),
+        (["labels/a.txt"], "no usable face in 1 annotation file(s)"),
+        (["README"], "found files of other kinds (1 no suffix)"),
+    ],
+)
+def test_an_unknown_layout_is_described(tmp_path: Path, files: Sequence[str], found: str) -> None:
+    for name in files:
+        write(tmp_path / name, "text")
+    with pytest.raises(FacemaskError, match=re.escape(found)) as refusal:
+        load_scenes(tmp_path)
+    for kind in ("Pascal VOC .xml", "data.yaml or classes.txt", "COCO .json"):
+        assert kind in str(refusal.value)
+
+
+def test_corners_in_the_wrong_order_are_put_right_and_counted(tmp_path: Path) -> None:
+    text = xml(("with_mask", 30, 20, 10, 50), ("without_mask", 10, 50, 30, 20), FACE)
+    found = load_one(tmp_path, text)
+    assert {face.box for face in found.scenes[0].faces} == {FaceBox(10, 20, 30, 50, 1.0)}
+    assert found.problems == (f"{tmp_path}: 2 box(es) with corners in the wrong order; put right",)
+
+
+def test_formats_may_be_mixed_and_the_first_annotation_of_an_image_counts(tmp_path: Path) -> None:
+    load_one(tmp_path, xml(FACE))
+    write_image(tmp_path / "y.png")
+    write(tmp_path / "data.yaml", NAMES)
+    write(tmp_path / "y.txt", "1 0.5 0.5 0.5 0.5")
+    write(tmp_path / "a.txt", "1 0.5 0.5 0.5 0.5")
+    write_image(tmp_path / "x.png")
+    write(tmp_path / "x.json", coco([1, 2, 3, 4], image="x.png"))
+    found = load_scenes(tmp_path)
+    assert [scene.path.name for scene in found.scenes] == ["a.png", "z.png", "y.png", "x.png"]
+    assert found.scenes[0].faces[0].label == "with_mask"
+    assert found.problems == (f"{tmp_path / 'a.txt'}: a second annotation of a.png; skipped",)
+
+
+def test_an_annotation_that_is_broken_does_not_hide_the_good_one_of_its_image(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "a.json", coco([10, 20, 20, 30]))
+    found = load_one(tmp_path, "<annotation>")
+    assert {scene.path.name: len(scene.faces) for scene in found.scenes} == {"a.png": 1, "z.png": 1}
+    assert len(found.problems) == 1
+
+
+def test_classes_get_the_names_that_mean_the_same(tmp_path: Path) -> None:
+    box = FACE[1:]
+    found = load_one(tmp_path, xml(("No Mask", *box), ("scarf", *box), ("WITH-MASK", *box)))
+    renamed = found.in_terms_of(("with_mask", "without_mask"))
+    assert [face.label for face in renamed.scenes[0].faces] == [
+        "without_mask", "scarf", "with_mask",
+    ]  # fmt: skip
+    assert renamed.labels == ("scarf", "with_mask", "without_mask")
+    assert renamed.problems == found.problems
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    write(tmp_path / "a.xml", xml(FACE))
+    with pytest.raises(FacemaskError, match=r"a\.xml: a file; expected a folder or COCO file"):
+        load_scenes(tmp_path / "a.xml")
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
