@@ -16,19 +16,20 @@ AUTO = "auto"
 def resolve(name: str, folder: Path, announce: Callable[[str], None]) -> str:
     """The detector that a name stands for: "auto" is the SSD where the folder has its weights.
 
-    Otherwise "auto" is the built-in one, which comes with the project, and this is announced. Where
-    the folder does not exist it is the SSD too: the path is probably wrong, and loading names it.
+    Otherwise "auto" is the built-in one, which comes with the project. A line announces which it
+    is. Where the folder does not exist it is the SSD too: the path is probably wrong, and loading
+    names it.
     """
-    from facemask.detect.ssd import WEIGHTS_NAME, SSDFaceDetector
+    from facemask.detect.ssd import SSDFaceDetector
 
     if name != AUTO:
         return name
-    if SSDFaceDetector.has_weights(folder) or not folder.is_dir():
+    if not folder.is_dir():
         return "ssd"
-    announce(
-        f"{folder.name}/{WEIGHTS_NAME} is not there, so the built-in face detector is used"
-        " (python -m facemask.downloads face-detector fetches the SSD)"
-    )
+    if SSDFaceDetector.has_weights(folder):
+        announce("face detector: the SSD; --detector builtin finds more faces")
+        return "ssd"
+    announce("face detector: the built-in one")
     return "builtin"
 
 

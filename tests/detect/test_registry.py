@@ -136,12 +136,12 @@ def test_weights_that_are_missing_or_damaged_are_one_line(tmp_path: Path, name: 
 def test_auto_is_the_ssd_where_its_weights_are(tmp_path: Path) -> None:
     messages: list[str] = []
     assert resolve("auto", tmp_path, messages.append) == "builtin"
-    assert len(messages) == 1
-    assert "facemask.downloads face-detector" in messages[0]
+    assert messages == ["face detector: the built-in one"]
     (tmp_path / WEIGHTS_NAME).touch()
     assert resolve("auto", tmp_path, messages.append) == "ssd"
+    assert messages[1:] == ["face detector: the SSD; --detector builtin finds more faces"]
     assert resolve("builtin", tmp_path, messages.append) == "builtin"
-    assert len(messages) == 1
+    assert len(messages) == 2
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_example_is_labelled_without_any_download(run_script, tmp_path: Path)
         "--face", tmp_path, "--output", tmp_path / "out.png", "--no-display",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "so the built-in face detector is used" in done.stdout
+    assert "[INFO] face detector: the built-in one\n" in done.stdout
     assert "No Mask: " in done.stdout
     assert (tmp_path / "out.png").is_file()
 

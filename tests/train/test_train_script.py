@@ -150,7 +150,7 @@ def test_a_run_shows_the_steps_in_their_order(drawn_training: DrawnTraining) -> 
     assert in_order(
         output, "computing features...", "training head...", "fine-tuning...", "calibrating"
     )
-    assert "so the built-in face detector is used" in output
+    assert "face detector: the built-in one" in output
     assert re.search(r"\[INFO\] found one face in \d+ of 20 images", output)
     assert "[INFO] 20 images make " in output
     assert "precision    recall  f1-score   support" in output
