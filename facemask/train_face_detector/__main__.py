@@ -103,9 +103,10 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     elif args.weights != "none":
         trainer.prune_channels(backbones.load_backbone(args.weights))
 
-    info("training...")
-    trainer.fit(images["validation"], checkpoint, info)
-    trainer.apply_ema()
+    if args.epochs:
+        info("training...")
+        trainer.fit(images["validation"], checkpoint, info)
+        trainer.apply_ema()
     if args.blend:
         trainer.interpolate_weights(start_weights, args.blend)
     if args.keep_weights:
@@ -125,9 +126,10 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     with replacing(args.output.with_suffix(".md")) as temporary:
         text = card.card_text(args.output.name, *made_by, loaded, tables, calibration)
         temporary.write_text(text, encoding="utf-8")
-    card.plot_history(args.output.with_suffix(".png"), trainer.history)
+    if args.epochs:
+        card.plot_history(args.output.with_suffix(".png"), trainer.history)
     print(tables)
-    info(f"wrote {args.output}, and its card (.md) and its plot (.png) beside it")
+    info(f"wrote {args.output}, with its card (.md), split and plot beside it")
     checkpoint.remove()
     return 0
 

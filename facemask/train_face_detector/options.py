@@ -33,6 +33,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_data_arguments(parser)
     _add_recipe_arguments(parser)
     args = parser.parse_args(argv)
+    if not args.epochs and not args.start:
+        parser.error("--epochs 0 exports the weights of --start, which is missing")
     if args.blend and not args.start:
         parser.error("--blend mixes with the weights of --start, which is missing")
     return args
@@ -91,7 +93,10 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """The training."""
     add, count = parser.add_argument, whole_number(1)
-    add("--epochs", type=count, default=EPOCHS, help="(%(default)s)")
+    add(
+        "--epochs", type=whole_number(0), default=EPOCHS,
+        help="(%(default)s); 0 calibrates, measures and exports the weights of --start",
+    )  # fmt: skip
     add(
         "--stop-after", type=count, metavar="EPOCHS",
         help="end after this many epochs; the learning rate still falls as for all --epochs",

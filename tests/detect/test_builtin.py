@@ -24,12 +24,17 @@ def test_input_size_keeps_the_shape_in_multiples_of_32() -> None:
     assert input_size(480, 640) == (480, 640)
     assert input_size(1080, 1920) == (352, 640)
     assert input_size(400, 300) == (640, 480)
-    assert input_size(1, 1) == (640, 640)
+    assert input_size(320, 160) == (640, 320)
     assert input_size(20, 3000) == (32, 640)
 
 
 def logit(confidence: float) -> float:
     return float(np.log(confidence / (1 - confidence)))
+
+
+def test_small_images_are_enlarged_to_twice_their_size_at_most() -> None:
+    assert input_size(100, 64) == (192, 128)
+    assert input_size(1, 1) == (32, 32)
 
 
 def predictions_for(box: list[float], confidence: float, height: int, width: int) -> np.ndarray:

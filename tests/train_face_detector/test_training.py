@@ -117,6 +117,21 @@ def test_weights_are_kept_when_the_export_fails(
     assert len(read_weights(weights)) > 20
 
 
+def test_without_epochs_the_weights_of_the_start_are_exported(
+    tiny: TinyRun, tmp_path: Path
+) -> None:
+    output, kept = tmp_path / "again.tflite", tmp_path / "kept.weights.h5"
+    arguments = ["--start", str(tiny.weights), "--keep-weights", str(kept), "--epochs", "0"]
+    assert tiny.main(*arguments, output=output) == 0
+    pairs = zip(read_weights(tiny.weights), read_weights(kept), strict=True)
+    assert all(np.array_equal(weight, other) for weight, other in pairs)
+    assert output.is_file()
+    assert output.with_suffix(".md").is_file()
+    assert not output.with_suffix(".png").exists()
+    with pytest.raises(SystemExit):
+        options.parse_arguments(["--scenes", "street", "--epochs", "0"])
+
+
 def test_blending_mixes_the_weights_with_those_of_the_start(tiny: TinyRun) -> None:
     trainer = tiny_trainer(tiny)
     weights = trainer.network.get_weights()
