@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.engine != "local":
         return label_archive(args)
     # Imported after the arguments are checked, so that --help and a typo are answered at once.
-    from facemask.batch.inputs import ImageReader, describe_skipped, find_images, plan_outputs
+    from facemask.batch import inputs
     from facemask.batch.labelling import LabelledImage, annotate, labelled_images
     from facemask.detect.pipeline import detect_masks
     from facemask.detect.pool import Networks
@@ -44,12 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.timings import NO_TIMINGS, Timings
 
     # Find the images, and plan whether each is shown or written.
-    jobs, skipped = find_images(args.image)
+    jobs, skipped = inputs.find_images(args.image)
     if skipped:
-        info(describe_skipped(skipped))
+        info(inputs.describe_skipped(skipped))
     show = not args.no_display and display.can_show_windows()
     no_screen = not (show or args.no_display)
-    jobs = plan_outputs(jobs, args.image, args.output, no_screen and not (args.json or args.csv))
+    jobs = inputs.plan_outputs(
+        jobs, args.image, args.output, no_screen and not (args.json or args.csv)
+    )
     if no_screen:
         first = f"; writing {jobs[0].output}" if jobs[0].output else ""
         warn(f"no display to open a window on{first}")
@@ -59,18 +61,20 @@ def main(argv: list[str] | None = None) -> int:
     face, model = find(args.face), find(args.model)
     detector = ensure_weights(args.detector, face, info)
     networks = Networks(face, model, info, detector, args.tiles, bulk=len(jobs) > MANY_IMAGES)
-    reader = ImageReader(args.max_pixels)
+    reader = inputs.ImageReader(args.max_pixels, inputs.least_side(args.tiles))
     timings = Timings() if args.timings else NO_TIMINGS
 
     def label_image(job: "ImageJob") -> LabelledImage:
         """Read an image, find its faces, label and draw them; several threads do so at once."""
-        with reader.read(job.path, str(job.path), timings) as image:
+        with reader.read(job.path, str(job.path), timings) as picture:
             if networks.load():  # says "loading face detector model..." and so on, once
                 info("computing face detections...")
             with networks.acquire() as pair:
-                detections = detect_masks(image, *pair, args.confidence, args.uncertain, timings)
-            labelled = LabelledImage(job, image_record(job.name, image, detections), detections)
-            return annotate(labelled, image, show, timings)
+                thresholds = args.confidence, args.uncertain
+                detections = detect_masks(picture.image, *pair, *thresholds, timings)
+            detections = picture.in_own_size(detections)  # large JPEGs are decoded at reduced scale
+            record = image_record(job.name, picture.width, picture.height, detections)
+            return annotate(LabelledImage(job, record, detections), picture, show, timings)
 
     number = failed = 0
     with ExitStack() as stack:

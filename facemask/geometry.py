@@ -48,6 +48,11 @@ class FaceBox:
         """The box moved by dx pixels to the right and dy pixels down."""
         return replace(self, x1=self.x1 + dx, y1=self.y1 + dy, x2=self.x2 + dx, y2=self.y2 + dy)
 
+    def scale(self, x: float, y: float) -> "FaceBox":
+        """The box in an image that is x times as wide and y times as high."""
+        corners = round(self.x1 * x), round(self.y1 * y), round(self.x2 * x), round(self.y2 * y)
+        return FaceBox(*corners, self.confidence)
+
     def expand(self, margin: float) -> "FaceBox":
         """The box grown on each side by `margin` times its width or height."""
         dx, dy = round(self.width * margin), round(self.height * margin)

@@ -40,9 +40,9 @@ _STDERR = threading.RLock()
 def held_back_stderr() -> Iterator[None]:
     """Hide what native code writes to standard error, and show it only if the block fails.
 
-    For a FacemaskError nothing is shown: its message is enough. TensorFlow 2.21 prints lines on
-    the processor and on missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only redirecting the
-    file descriptor silences them.
+    For a FacemaskError and for Ctrl-C nothing is shown: one line is enough. TensorFlow 2.21 prints
+    lines on the processor and on missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only
+    redirecting the file descriptor silences them.
     """
     sys.stderr.flush()
     # The file descriptor is global: without the lock, two threads could leave it redirected.
@@ -51,7 +51,7 @@ def held_back_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except FacemaskError:
+        except (FacemaskError, KeyboardInterrupt):
             raise
         except BaseException:
             held.seek(0)

@@ -39,14 +39,15 @@ def test_held_back_messages_are_shown_when_the_block_fails(
     assert capfd.readouterr().err == "why\n"
 
 
-def test_nothing_is_shown_with_a_facemask_error(
-    capfd: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("error", [FacemaskError, KeyboardInterrupt])
+def test_nothing_is_shown_where_a_line_says_enough(
+    error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     @held_back_stderr()
     def fail() -> None:
         os.write(2, b"message\n")
-        raise FacemaskError
+        raise error
 
-    with pytest.raises(FacemaskError):
+    with pytest.raises(error):
         fail()
     assert capfd.readouterr().err == ""

@@ -1,13 +1,15 @@
 """Which images a run reads, how many pixels at once, and where each annotated copy goes."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.files import find
 from facemask.images import (
@@ -23,6 +25,11 @@ from facemask.timings import NO_TIMINGS, Timings
 # Decoding takes 10 to 16 bytes of memory a pixel, so all threads together take 3 GB at most. Eight
 # threads with photographs of 25 megapixels each, as many cameras take them, wait for nobody.
 PIXELS_AT_ONCE = 200_000_000
+
+# Pixels. Larger JPEGs are decoded at a half, a quarter or an eighth of their size, as long as the
+# longer side keeps this: twice what the detector that takes most of them, YuNet, shrinks images to.
+# The smallest faces that the built-in detector finds in 640 pixels then still have 40 and more.
+LEAST_SIDE = 2560
 
 SKIPPED_SHOWN = 10  # names in the line about skipped files
 
@@ -134,18 +141,57 @@ def _unique(files: Iterable[Path]) -> list[Path]:
     return unique
 
 
+def least_side(tiles: int) -> int:
+    """What the longer side of an image keeps where tiles x tiles parts of it are searched too."""
+    return LEAST_SIDE * tiles
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that was read: what detection sees, and the size that its faces are given in."""
+
+    image: np.ndarray  # (H, W, 3) uint8, BGR, perhaps reduced
+    width: int  # of the image in the file, upright, pixels
+    height: int
+    read: Callable[[], np.ndarray]  # reads it in its own size
+
+    def in_own_size(self, detections: Sequence[MaskDetection]) -> list[MaskDetection]:
+        """Detections in `image`, with boxes in pixels of the image in the file."""
+        if self._is_whole:
+            return list(detections)
+        scale = self.width / self.image.shape[1], self.height / self.image.shape[0]
+        return [
+            replace(detection, face=detection.face.scale(*scale).clip(self.width, self.height))
+            for detection in detections
+        ]
+
+    def whole(self) -> np.ndarray:
+        """The image in its own size, (height, width, 3), for drawing."""
+        return self.image if self._is_whole else self.read()
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.image.shape[:2] == (self.height, self.width)
+
+
 class ImageReader:
     """Reads images on several threads, of which all together hold a bounded number of pixels.
 
     An image holds its pixels from before it is decoded until the work on it is done.
     """
 
-    def __init__(self, max_pixels: int, pixels_at_once: int = PIXELS_AT_ONCE):
-        """max_pixels: of one image; larger ones are errors.
+    def __init__(
+        self,
+        max_pixels: int,
+        least_side: int | None = None,
+        pixels_at_once: int = PIXELS_AT_ONCE,
+    ):
+        """max_pixels: of one image; larger ones are errors. least_side: as read_image takes it.
 
         pixels_at_once: of all images that are read or worked on. A larger image is read alone.
         """
         self._max_pixels = max_pixels
+        self._least_side = least_side
         self._pixels_at_once = pixels_at_once
         self._held = 0  # pixels
         self._released = threading.Condition()
@@ -153,8 +199,8 @@ class ImageReader:
     @contextmanager
     def read(
         self, source: Path | bytes, name: str, timings: Timings = NO_TIMINGS
-    ) -> Iterator[np.ndarray]:
-        """Read an image for the block: (H, W, 3) uint8, BGR. Waits while others hold too much.
+    ) -> Iterator[Picture]:
+        """Read an image for the block. Waits while others hold too much.
 
         source and name: as read_image takes them. timings: what the stage "read" is added to.
         Raises ImageError as read_image does, and for more pixels than max_pixels.
@@ -168,8 +214,10 @@ class ImageReader:
             )
         with self._hold(pixels):
             with timings.stage("read"):
-                image = read_image(source, name, self._max_pixels)
-            yield image
+                image = read_image(source, name, self._max_pixels, self._least_side)
+            if (image.shape[1] < image.shape[0]) != (width < height):  # turned upright
+                width, height = height, width
+            yield Picture(image, width, height, partial(read_image, source, name, self._max_pixels))
 
     @contextmanager
     def _hold(self, pixels: int) -> Iterator[None]:

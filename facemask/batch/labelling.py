@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from facemask.batch import stores
-from facemask.batch.inputs import ImageJob, ImageReader
+from facemask.batch.inputs import ImageJob, ImageReader, Picture, least_side
 from facemask.defects import describe
 from facemask.detect.pipeline import detect_masks
 from facemask.detect.pool import Networks
@@ -88,18 +88,18 @@ def image_problem(name: str, error: Exception) -> str:
 
 
 def annotate(
-    result: LabelledImage, image: np.ndarray, show: bool, timings: Timings
+    result: LabelledImage, picture: Picture, show: bool, timings: Timings
 ) -> LabelledImage:
-    """Draw the faces into an image (H, W, 3) uint8, BGR, and write it where the job says.
+    """Draw the faces into the picture, and write it where the job says.
 
     Where that fails, the result says so, and its faces stay.
     """
-    job = result.job
+    job, image = result.job, None
     try:
         if job.output or show:
             with timings.stage("draw"):
-                draw_detections(image, result.detections, in_place=True)
-        if job.output:
+                image = draw_detections(picture.whole(), result.detections, in_place=True)
+        if job.output and image is not None:
             with timings.stage("write"):
                 write_image(job.output, image)
     except FacemaskError as error:
@@ -189,9 +189,11 @@ def _label_images(part: Part) -> Iterator[dict[str, Any]]:
                     raise ImageError(f"{location}: no such image, or none that may be read")
                 with _loading:
                     networks, reader = _load(settings, part.weights)
-                with reader.read(source, location) as image, networks.acquire() as pair:
-                    detections = detect_masks(image, *pair, settings.confidence, settings.uncertain)
-                    record = image_record(name, image, detections)
+                with reader.read(source, location) as picture, networks.acquire() as pair:
+                    thresholds = settings.confidence, settings.uncertain
+                    detections = detect_masks(picture.image, *pair, *thresholds)
+                    detections = picture.in_own_size(detections)
+                    record = image_record(name, picture.width, picture.height, detections)
             except Exception as error:
                 record = error_record(name, image_problem(name, error))
             yield record
@@ -221,7 +223,7 @@ def _load(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, Image
     networks = Networks(
         face, model, lambda _: None, settings.detector, settings.tiles, bulk=True, threads=1
     )
-    return networks, ImageReader(settings.max_pixels)
+    return networks, ImageReader(settings.max_pixels, least_side(settings.tiles))
 
 
 def network_files(settings: Settings) -> tuple[Path, Path]:

@@ -39,10 +39,9 @@ def faces(detections: Sequence[MaskDetection]) -> list[dict[str, Any]]:
 
 
 def image_record(
-    name: str, image: np.ndarray, detections: Sequence[MaskDetection]
+    name: str, width: int, height: int, detections: Sequence[MaskDetection]
 ) -> dict[str, Any]:
-    """The record of an image (H, W, 3); width and height are in pixels."""
-    height, width = image.shape[:2]
+    """The record of an image; width and height are in pixels."""
     return {"image": name, "width": width, "height": height, "faces": faces(detections)}
 
 

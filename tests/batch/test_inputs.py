@@ -3,9 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from facemask.batch.inputs import ImageReader, describe_skipped, find_images, plan_outputs
+from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
 from facemask.images import ImageError, write_image
 
 
@@ -96,8 +99,8 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_a_larger_image_than_the_limit_is_one_line_that_names_the_option(pictures: Path) -> None:
     reader = ImageReader(max_pixels=99)
-    with reader.read(pictures / "b.png", "b.png") as image:
-        assert image.shape == (10, 6, 3)
+    with reader.read(pictures / "b.png", "b.png") as picture:
+        assert picture.image.shape == (10, 6, 3)
     with (
         pytest.raises(
             ImageError, match=r"^a\.png: expected at most 9.9e-05 meg.*found 10x10 pixels"
@@ -128,8 +131,8 @@ def test_images_wait_for_their_share_of_the_pixels(pictures: Path) -> None:
 
 def test_an_image_of_more_than_all_pixels_at_once_is_read_alone(pictures: Path) -> None:
     reader = ImageReader(max_pixels=200, pixels_at_once=70)
-    with reader.read(pictures / "a.png", "a.png") as image:
-        assert image.shape == (10, 10, 3)
+    with reader.read(pictures / "a.png", "a.png") as picture:
+        assert picture.image.shape == (10, 10, 3)
 
 
 def test_an_image_that_fails_gives_its_share_back(pictures: Path) -> None:
@@ -141,3 +144,30 @@ def test_an_image_that_fails_gives_its_share_back(pictures: Path) -> None:
             pass
         with pytest.raises(ZeroDivisionError), reader.read(content, "a.png"):
             _ = 1 // 0
+
+
+@pytest.mark.parametrize("orientation", [1, 6])  # 6: a quarter turn
+def test_a_large_jpeg_is_decoded_at_reduced_scale_and_its_faces_are_not(
+    orientation: int, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (100, 61)).save(tmp_path / "large.jpg", exif=exif)
+    with ImageReader(10_000, least_side=25).read(tmp_path / "large.jpg", "large.jpg") as picture:
+        upright = orientation == 1
+        assert picture.image.shape[:2] == ((16, 25) if upright else (25, 16))
+        assert (picture.width, picture.height) == ((100, 61) if upright else (61, 100))
+        assert picture.whole().shape[:2] == (picture.height, picture.width)
+        face = FaceBox(4, 2, picture.image.shape[1], picture.image.shape[0], 0.9)
+        (detection,) = picture.in_own_size([MaskDetection(face, "with_mask", 0.8, track=3)])
+    assert detection.face.corners[2:] == (picture.width, picture.height)
+    assert detection.face.corners[:2] == ((16, 8) if upright else (15, 8))
+    assert (detection.face.confidence, detection.label, detection.track) == (0.9, "with_mask", 3)
+
+
+def test_what_is_no_large_jpeg_is_decoded_as_it_is(pictures: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (49, 30)).save(tmp_path / "small.jpg")  # half of it would be too little
+    for path in (tmp_path / "small.jpg", pictures / "a.png"):
+        with ImageReader(10_000, least_side=25).read(path, path.name) as picture:
+            assert picture.whole() is picture.image
+            assert picture.image.shape[:2] == (picture.height, picture.width)

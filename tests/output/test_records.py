@@ -24,8 +24,8 @@ FACE = {
     "probability": 0.9987,
 }
 RECORDS = [
-    records_module.image_record("a b.png", IMAGE, DETECTIONS),
-    records_module.image_record("nobody.png", IMAGE, []),
+    records_module.image_record("a b.png", IMAGE.shape[1], IMAGE.shape[0], DETECTIONS),
+    records_module.image_record("nobody.png", IMAGE.shape[1], IMAGE.shape[0], []),
     records_module.error_record("Käse.png", "Käse.png: no such image"),
 ]
 
