@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TextIO, TypeVar
 
 from facemask.errors import FacemaskError, plain_interrupts
+from facemask.streams import STDERR
 
 T = TypeVar("T")
 
@@ -54,13 +55,14 @@ def _logged(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
 def _print(line: str, file: TextIO | None) -> None:
     if file is None:  # a program without a console, as pythonw starts it
         return
-    if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
-        from tqdm import tqdm
+    with STDERR:
+        if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
+            from tqdm import tqdm
 
-        tqdm.write(line, file=file)
-        file.flush()
-    else:
-        print(line, file=file, flush=True)
+            tqdm.write(line, file=file)
+            file.flush()
+        else:
+            print(line, file=file, flush=True)
 
 
 def run(main: Callable[[], int]) -> NoReturn:

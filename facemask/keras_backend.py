@@ -3,12 +3,12 @@
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from facemask.errors import FacemaskError
+from facemask.streams import STDERR
 
 ZIP_SIGNATURE = b"PK\x03\x04"  # the first bytes of a .keras file
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file, a model or weights
@@ -33,9 +33,6 @@ def verbosity(log: int = 2) -> Any:
     return "auto" if sys.stdout is not None and sys.stdout.isatty() else log
 
 
-_STDERR = threading.RLock()
-
-
 @contextmanager
 def held_back_stderr() -> Iterator[None]:
     """Hide what native code writes to standard error, and show it only if the block fails.
@@ -46,7 +43,7 @@ def held_back_stderr() -> Iterator[None]:
     """
     sys.stderr.flush()
     # The file descriptor is global: without the lock, two threads could leave it redirected.
-    with _STDERR, tempfile.TemporaryFile() as held:
+    with STDERR, tempfile.TemporaryFile() as held:
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

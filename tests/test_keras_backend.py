@@ -1,9 +1,11 @@
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from facemask.console import error
 from facemask.errors import FacemaskError
 from facemask.keras_backend import held_back_stderr
 
@@ -51,3 +53,19 @@ def test_nothing_is_shown_where_a_line_says_enough(
     with pytest.raises(error):
         fail()
     assert capfd.readouterr().err == ""
+
+
+def test_a_message_of_another_thread_is_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    hiding = threading.Event()
+
+    def load() -> None:
+        with held_back_stderr():
+            hiding.set()
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    hiding.wait()
+    error("a.png: broken")
+    thread.join()
+    assert capfd.readouterr().err == "[ERROR] a.png: broken\n"
