@@ -106,7 +106,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         type=Path,
-        default=PROJECT / "mask_detector.keras",
+        default=PROJECT / "pretrained" / "mask_detector.keras",
         metavar="FILE",
         help="a .keras model; ours uses its TFLite export, which is made if there is none",
     )

@@ -32,7 +32,7 @@ def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (copy / "dataset").mkdir()
     (copy / "dataset" / "README.md").touch()
     (copy / "face_detector").mkdir()
-    for name in ("face_detector/builtin.tflite", "mask_detector.tflite", "mask_detector.keras"):
+    for name in ("face_detector/builtin.tflite", "pretrained/mask_detector.tflite", "pretrained/mask_detector.keras"):
         shutil.copyfile(PROJECT / name, copy / name)
     # An installed kernel named python3 may belong to another Python.
     spec = folder / "kernels" / "this" / "kernel.json"
@@ -146,7 +146,7 @@ def test_real_photographs_and_imagenet_weights(
 ) -> None:
     changes = {
         "DATASET = None": f"DATASET = {str(photographs)!r}",
-        'WEIGHTS = str(ROOT / "mask_detector.keras")': 'WEIGHTS = "imagenet"',
+        'WEIGHTS = str(ROOT / "pretrained" / "mask_detector.keras")': 'WEIGHTS = "imagenet"',
         "EPOCHS, INPUT_SIZE = 20": "EPOCHS, INPUT_SIZE = 6",
     }
     cells = run_notebook(changes, env={"KERAS_HOME": str(keras_home)})

@@ -60,7 +60,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos, some of whose frames are trained on; YuNet finds their faces too",
     )  # fmt: skip
     add(
-        "--split", type=Path, default=Path("mask_detector.split.json"), metavar="FILE",
+        "--split", type=Path, default=Path("pretrained/mask_detector.split.json"), metavar="FILE",
         help="which photographs are for training, validation and test, as train_mask_detector.py"
         " writes it (%(default)s); others get a part here, and all are written beside the detector,"
         " so that evaluation leaves out those that were trained on",

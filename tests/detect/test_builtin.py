@@ -91,7 +91,7 @@ def test_a_missing_and_a_damaged_file_are_named(tmp_path: Path) -> None:
 
 def test_another_model_is_no_face_detector() -> None:
     with pytest.raises(FacemaskError, match=r"mask_detector\.tflite: expected a face detector"):
-        BuiltinFaceDetector.load(PROJECT / "mask_detector.tflite")
+        BuiltinFaceDetector.load(PROJECT / "pretrained" / "mask_detector.tflite")
 
 
 @pytest.fixture(scope="module")

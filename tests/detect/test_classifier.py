@@ -484,7 +484,7 @@ def test_a_keras_model_predicts_the_same_on_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="jax is not installed")
     code = (
         "import numpy as np; from facemask.detect.classifier import MaskClassifier\n"
-        f"model = MaskClassifier.load({str(PROJECT / 'mask_detector.keras')!r})\n"
+        f"model = MaskClassifier.load({str(PROJECT / 'pretrained' / 'mask_detector.keras')!r})\n"
         "crop = np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3)\n"
         "print(*model.predict([crop])[0].tolist())"
     )

@@ -42,7 +42,7 @@ def same_on_threads(function: Callable[[Any], Any], items: list[Any]) -> None:
 
 @pytest.mark.parametrize("suffix", [".tflite", ".keras"])
 def test_a_classifier_can_be_shared(suffix: str, pictures: list[np.ndarray]) -> None:
-    classifier = MaskClassifier.load(PROJECT / f"mask_detector{suffix}", threads=1)
+    classifier = MaskClassifier.load(PROJECT / "pretrained" / f"mask_detector{suffix}", threads=1)
     same_on_threads(lambda picture: classifier.predict([picture]), pictures)
 
 

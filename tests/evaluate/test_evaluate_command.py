@@ -584,7 +584,7 @@ def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
         for path in paths:
             (tmp_path / folder / path.name).symlink_to(path)
     done = run_script(
-        "-m", "facemask.evaluate", "--model", PROJECT / "mask_detector.keras",
+        "-m", "facemask.evaluate", "--model", PROJECT / "pretrained" / "mask_detector.keras",
         "--dataset", "photos", "--scenes", "scenes", "--include-seen",
         "--face", assets / "face_detector", cwd=tmp_path,
     )  # fmt: skip

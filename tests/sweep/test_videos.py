@@ -35,7 +35,7 @@ Writer = Callable[[Path], object]
 @pytest.fixture(scope="module")
 def networks() -> Networks:
     """The built-in face detector and the classifier, loaded once: that takes longer than a case."""
-    model = str(PROJECT / "mask_detector.keras")
+    model = str(PROJECT / "pretrained" / "mask_detector.keras")
     arguments = parse_arguments(["--detector", "builtin", "--model", model])
     return detect_mask_video.load_networks(arguments)
 
