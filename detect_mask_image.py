@@ -58,9 +58,10 @@ def main(argv: list[str] | None = None) -> int:
     check_files(args, [job.output for job in jobs if job.output])
 
     # Load the face detector and the mask classifier: as the first image is read, each announced.
-    face, model = find(args.face), find(args.model)
+    face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
-    networks = Networks(face, model, info, detector, args.tiles, bulk=len(jobs) > MANY_IMAGES)
+    options = detector, args.tiles, args.merge_incorrect
+    networks = Networks(face, args.model, info, *options, bulk=len(jobs) > MANY_IMAGES)
     reader = inputs.ImageReader(args.max_pixels, inputs.least_side(args.tiles))
     timings = Timings() if args.timings else NO_TIMINGS
 
@@ -109,9 +110,10 @@ def label_archive(args: "argparse.Namespace") -> int:
     check_files(args)
     face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
-    model = prefer_tflite(find(args.model), info)
+    model = prefer_tflite(args.model, info)
     thresholds = args.tiles, args.confidence, args.uncertain, args.max_pixels
-    settings = archive.Settings(str(model), str(face), detector, *thresholds)
+    networks = str(model), str(face), detector
+    settings = archive.Settings(*networks, *thresholds, args.merge_incorrect)
     cluster = open_cluster(args.engine_address, args.workers, warn)
     plan = args.image, settings, args.parts, args.part_size
     return 0 if archive.label_archive(*plan, cluster, info, error, tqdm) else 1

@@ -61,8 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
         writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
-        delays = args.alert_after, args.alert_cooldown
-        alerts = enter(Alerts(args.alert_command, *delays, args.snapshots, warn))
+        rule = args.alert_labels, args.alert_after, args.alert_cooldown
+        alerts = enter(Alerts(args.alert_command, *rule, args.snapshots, warn))
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 
@@ -113,9 +113,10 @@ def load_networks(args: argparse.Namespace) -> "Networks":
     from facemask.detect.pool import Networks
     from facemask.detect.registry import ensure_weights
 
-    face, model = find(args.face), find(args.model)
+    face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
-    networks = Networks(face, model, info, detector, args.tiles, bulk=True)
+    options = detector, args.tiles, args.merge_incorrect
+    networks = Networks(face, args.model, info, *options, bulk=True)
     networks.load()
     return networks
 

@@ -87,7 +87,7 @@ def run(main: Callable[[], int]) -> NoReturn:
             sys.exit(main())
     except FacemaskError as problem:
         error(str(problem))
-        sys.exit(1)
+        sys.exit(problem.status)
     except ImportError as problem:
         error(
             f"{problem}; to install what is missing: `pip install -r requirements.txt`, and for a"

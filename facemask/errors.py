@@ -8,8 +8,19 @@ class FacemaskError(Exception):
     """An input that can't be used: a file, a value, or a combination of options.
 
     The message is one line that names the path or value, what was expected and what was found. The
-    scripts print it after `[ERROR]` and exit with status 1.
+    scripts print it after `[ERROR]` and exit with its status.
     """
+
+    status = 1
+
+
+class UsageError(FacemaskError):
+    """An argument that does not suit the model, which is known once its file is read.
+
+    The exit status is that of all wrong arguments.
+    """
+
+    status = 2
 
 
 @contextmanager

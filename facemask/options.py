@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from facemask.class_names import WITH_MASK, WITHOUT_MASK
 from facemask.console import error
 from facemask.errors import FacemaskError
 from facemask.files import find
@@ -106,6 +107,12 @@ def _number(text: str) -> float:
 DETECTORS = ("auto", "ssd", "yunet", "builtin")
 
 
+MODEL_HELP = (
+    "trained mask detector, .keras, .tflite or HDF5 (mask_detector.keras, as training writes it, or"
+    " where there is none the one that comes with the project)"
+)
+
+
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the face detector: --face and --detector."""
     parser.add_argument(
@@ -138,9 +145,8 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m",
         "--model",
-        default="mask_detector.keras",
         metavar="FILE",
-        help="trained mask detector, .keras, .tflite or HDF5 (%(default)s)",
+        help=MODEL_HELP,
     )
     parser.add_argument(
         "-c",
@@ -156,6 +162,17 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="label a face uncertain when its best class has less probability than this (off)",
     )
+    add_merge_argument(parser)
     parser.add_argument(
         "--timings", action="store_true", help="print at the end how long each stage took"
+    )
+
+
+def add_merge_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what makes two answers of three, see MaskClassifier.merge_incorrect."""
+    parser.add_argument(
+        "--merge-incorrect",
+        choices=(WITHOUT_MASK, WITH_MASK),
+        help="two answers of a model that knows three: its probability that a mask is worn"
+        " incorrectly is added to this class",
     )

@@ -32,7 +32,9 @@ def run_notebook(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (copy / "dataset").mkdir()
     (copy / "dataset" / "README.md").touch()
     (copy / "face_detector").mkdir()
-    for name in ("face_detector/builtin.tflite", "pretrained/mask_detector.tflite", "pretrained/mask_detector.keras"):
+    (copy / "pretrained").mkdir()
+    names = "mask_detector.tflite", "mask_detector.keras"
+    for name in ("face_detector/builtin.tflite", *(f"pretrained/{name}" for name in names)):
         shutil.copyfile(PROJECT / name, copy / name)
     # An installed kernel named python3 may belong to another Python.
     spec = folder / "kernels" / "this" / "kernel.json"

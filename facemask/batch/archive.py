@@ -98,6 +98,7 @@ class ArchiveRun:
             "tiles": settings.tiles,
             "confidence": settings.confidence,
             "uncertain": settings.uncertain,
+            "merge_incorrect": settings.merge_incorrect,  # manifests of old runs have none
         }
 
     def check_folder(self, given: Sequence[str]) -> int:

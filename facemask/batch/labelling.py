@@ -120,6 +120,7 @@ class Settings:
     confidence: float
     uncertain: float
     max_pixels: int
+    merge_incorrect: str | None = None
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,9 @@ def _load(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, Image
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable images
     face, model = PROJECT / settings.face, PROJECT / settings.model
     networks = Networks(
-        face, model, lambda _: None, settings.detector, settings.tiles, bulk=True, threads=1
-    )
+        face, model, lambda _: None, settings.detector, settings.tiles, bulk=True, threads=1,
+        merge_incorrect=settings.merge_incorrect,
+    )  # fmt: skip
     return networks, ImageReader(settings.max_pixels, least_side(settings.tiles))
 
 

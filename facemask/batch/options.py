@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from facemask.addresses import parse_address
-from facemask.console import progress
+from facemask.console import info, progress
 from facemask.errors import FacemaskError
-from facemask.files import check_writable, find
+from facemask.files import check_writable
 from facemask.options import (
     ArgumentParser,
     Paths,
@@ -70,16 +70,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def check_files(args: argparse.Namespace, outputs: Sequence[Path] = ()) -> None:
-    """Check the model file, and that the outputs can be written, before anything is loaded.
+    """Choose the model file, and check it and the outputs, before anything is loaded.
 
     outputs: of the annotated images; one in each folder is tried.
-    Raises FacemaskError for a file that can be no model and an output that can't be written.
+    Raises FacemaskError for a file that can be no model and an output that can't be written, and
+    UsageError for arguments that the model does not suit.
     """
     from facemask.detect.classifier import check_model_file  # needs NumPy
+    from facemask.detect.model_choice import class_names, find_model
 
     one_in_each_folder = {output.parent: output for output in outputs}
     check_writable(*one_in_each_folder.values(), *(file for file in (args.json, args.csv) if file))
-    check_model_file(find(args.model))
+    args.model = find_model(args.model, info)
+    check_model_file(args.model)
+    class_names(args.model, args.merge_incorrect)
 
 
 def show_progress(items: Iterable[T], total: int) -> Iterable[T]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.class_names import same_class
+from facemask.class_names import same_class, same_meaning
 from facemask.errors import FacemaskError
 from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
@@ -142,12 +142,21 @@ def check_class_folders(folder: Path) -> list[Path]:
 
 
 def find_class_folders(folder: Path) -> list[Path]:
-    """The visible sub-folders, sorted by name. Raises FacemaskError for a missing folder."""
+    """The visible sub-folders, sorted by name.
+
+    Raises FacemaskError for a missing folder, and for two sub-folders of one class.
+    """
     if not folder.is_dir():
         raise FacemaskError(
             f"{folder}: no such folder; expected one with a sub-folder of images for each class"
         )
-    return sorted(sub for sub in folder.iterdir() if sub.is_dir() and sub.name[0] not in "._")
+    folders = sorted(sub for sub in folder.iterdir() if sub.is_dir() and sub.name[0] not in "._")
+    if twice := same_meaning(sub.name for sub in folders):
+        raise FacemaskError(
+            f"{folder}: expected one sub-folder for each class, found {' and '.join(twice)}, which"
+            " mean the same"
+        )
+    return folders
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from facemask.class_names import INCORRECT, same_class, without_incorrect
 from facemask.detect import foreign, litert, metadata
 from facemask.detect.litert import LiteRTModel
 from facemask.detect.metadata import ModelMetadata
@@ -74,6 +75,22 @@ class MaskClassifier:
             grey = model.input_shape[3] == 1
             forward = foreign.adapt(forward, grey, checked.input_size, _may_scale(model), announce)
         return cls(forward, checked)
+
+    def merge_incorrect(self, into: str) -> "MaskClassifier":
+        """The same classifier without its class of incorrectly worn masks.
+
+        That class's probability is added to the class that means `into`.
+        Raises UsageError as class_names.without_incorrect does.
+        """
+        names = without_incorrect(self.class_names, into)
+        merged = {same_class(INCORRECT, self.class_names): same_class(into, names)}
+        # (C, C - 1): which of the old classes each new one is made of.
+        sums = np.array(
+            [[merged.get(old, old) == new for new in names] for old in self.class_names], np.float32
+        )
+        return MaskClassifier(
+            lambda batch: self._forward(batch) @ sums, replace(self.metadata, class_names=names)
+        )
 
     def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities of face crops.

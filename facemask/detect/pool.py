@@ -23,6 +23,7 @@ class Networks:
         announce: Callable[[str], None],
         detector: str = "ssd",
         tiles: int = 1,
+        merge_incorrect: str | None = None,
         bulk: bool = False,
         threads: int | None = None,
     ):
@@ -30,11 +31,12 @@ class Networks:
 
         announce: takes the messages of load. detector (its name), tiles, bulk: see
         registry.load_detector. threads: for each network that LiteRT runs; by default, for the
-        detector those of OpenCV, and for the classifier see LiteRTModel.load.
+        detector those of OpenCV, and for the classifier see LiteRTModel.load. merge_incorrect: a
+        class for MaskClassifier.merge_incorrect, if that is wanted.
         """
         self._face, self._model, self._announce = face, model, announce
         self._detector, self._tiles, self._bulk = detector, tiles, bulk
-        self._threads = threads
+        self._threads, self._merge_incorrect = threads, merge_incorrect
         self._free: list[tuple[Detector, Classifier]] = []
         self._shared: Classifier | None = None
         self._loaded = False
@@ -81,4 +83,6 @@ class Networks:
     def _load_classifier(self) -> MaskClassifier:
         # The first copy says what is to be said.
         announce = (lambda _: None) if self._loaded else self._announce
-        return MaskClassifier.load(self._model, self._threads, announce)
+        classifier = MaskClassifier.load(self._model, self._threads, announce)
+        into = self._merge_incorrect
+        return classifier.merge_incorrect(into) if into else classifier

@@ -10,16 +10,18 @@ if __name__ == "__main__":
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemask.console import error, info, progress, run, warn
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.evaluate.options import FACE_FOLDER, MAX_PROBLEMS, parse_arguments
 from facemask.files import check_writable, file_digest, find, write_text
 
 if TYPE_CHECKING:
+    from facemask.detect.classifier import MaskClassifier
     from facemask.detect.types import Detector
 
 
@@ -28,16 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask.data.splits import split_path
     from facemask.detect.builtin import WEIGHTS
-    from facemask.detect.classifier import MaskClassifier, check_model_file
+    from facemask.detect.classifier import check_model_file
+    from facemask.detect.model_choice import find_model
     from facemask.evaluate.image_sets import distinct_names, read_trained_on
     from facemask.evaluate.metrics import rounded
     from facemask.evaluate.plots import write_pictures
     from facemask.evaluate.runner import Evaluation
     from facemask.evaluate.tables import tables
 
-    files = [find(text) for text in args.model]
+    files = [find_model(text, info) for text in args.model]
     for file in files:
         check_model_file(file)
+    check_merging(files, args.merge_incorrect)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
     names = distinct_names(files)
@@ -49,10 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "builtin" in detectors and not args.include_seen:
         trained_on |= read_trained_on(["builtin"], [WEIGHTS])
     info("loading face mask detector model...")
-    models = {
-        name: MaskClassifier.load(file, announce=info)
-        for name, file in zip(names, files, strict=True)
-    }
+    models = load_models(names, files, args.merge_incorrect)
     evaluation = Evaluation(
         models, detectors, args.confidence, args.min_face, trained_on,
         partial(progress, unit="images"),
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "confidence": args.confidence,
             "min_face": args.min_face,
             "include_seen": args.include_seen,
+            "merge_incorrect": args.merge_incorrect,
             "detectors": list(detectors),
         },
         "models": [
@@ -117,6 +119,35 @@ def measure(
         else:
             report_skipped(sets[-1])
     return sets, failed
+
+
+def check_merging(files: Sequence[Path], merge_incorrect: str | None) -> None:
+    """Raise UsageError where classes are to be merged and no model has them."""
+    from facemask.detect.model_choice import class_names
+
+    problems = []
+    for file in files:
+        try:
+            class_names(file, merge_incorrect)
+        except UsageError as problem:
+            problems.append(problem)
+    if len(problems) == len(files):
+        raise problems[0]
+
+
+def load_models(
+    names: Sequence[str], files: Sequence[Path], merge_incorrect: str | None
+) -> "dict[str, MaskClassifier]":
+    """The mask classifiers by name. Those of two classes are not merged any further."""
+    from facemask.detect.classifier import MaskClassifier
+
+    models = {}
+    for name, file in zip(names, files, strict=True):
+        model = MaskClassifier.load(file, announce=info)
+        with suppress(UsageError):
+            model = model.merge_incorrect(merge_incorrect) if merge_incorrect else model
+        models[name] = model
+    return models
 
 
 def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str, Detector]":

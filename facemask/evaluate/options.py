@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facemask.options import DETECTORS, ArgumentParser, Paths, fraction, whole_number
+from facemask.options import (
+    DETECTORS,
+    MODEL_HELP,
+    ArgumentParser,
+    Paths,
+    add_merge_argument,
+    fraction,
+    whole_number,
+)
 
 COMMAND = "python -m facemask.evaluate"
 FACE_FOLDER = "face_detector"
@@ -31,9 +39,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--model",
         nargs="+",
         action=Paths,
-        default=["mask_detector.keras"],
+        default=[None],
         metavar="FILE",
-        help="trained mask detectors, .keras, .tflite or HDF5 (mask_detector.keras)",
+        help=MODEL_HELP.replace("detector,", "detectors,"),
     )
     folders: dict[str, Any] = {"nargs": "+", "action": Paths, "default": [], "metavar": "DIR"}
     add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
@@ -42,6 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
         **folders,
     )
+    add_merge_argument(parser)
     add("-f", "--face", metavar="DIR", help=f"folder with face detectors' weights ({FACE_FOLDER})")
     add(
         "--detector",

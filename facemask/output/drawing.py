@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from facemask.detect.types import MaskDetection
-from facemask.output.labels import CLASS_STYLES, OTHER_COLOUR, label_text
+from facemask.output.labels import class_style, label_text
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_SCALE = 0.45  # of the font, that can still be read
@@ -39,7 +39,7 @@ def draw_status(image: np.ndarray, text: str) -> None:
 def _draw(image: np.ndarray, detection: MaskDetection) -> None:
     height, width = image.shape[:2]
     face = detection.face
-    _, colour = CLASS_STYLES.get(detection.label, ("", OTHER_COLOUR))
+    _, colour = class_style(detection.label)
     line = max(1, round(min(height, width) / 300))
     cv2.rectangle(image, (face.x1, face.y1), (face.x2 - 1, face.y2 - 1), colour, line)
 

@@ -1,4 +1,4 @@
-"""Alerts: a program runs, and a picture is kept, when a face without a mask stays in view.
+"""Alerts: a program runs, and a picture is kept, when a face of certain classes stays in view.
 
 Nothing that goes wrong in an alert stops the video: it is logged, and the run goes on.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +19,12 @@ from typing import Self
 import cv2
 import numpy as np
 
+from facemask.class_names import WITH_MASK, meaning, same_class
 from facemask.detect.types import MaskDetection
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.files import check_writable, reason
 from facemask.images import crop_face
 
-ALERT_LABELS = frozenset({"without_mask", "mask_weared_incorrect"})
 SNAPSHOT = "FACEMASK_SNAPSHOT"  # the variable with a picture's path, where there is one
 SNAPSHOT_MARGIN = 0.3  # how far the face's box is grown for its picture; see FaceBox.expand
 # The tracker ends a track much sooner than this, and never gives its number again.
@@ -37,21 +37,45 @@ MAX_RUNNING = 4  # programs at the same time
 Log = Callable[[str], None]
 
 
+def alert_labels(class_names: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
+    """Which of a model's classes alerts are for.
+
+    wanted: their names, or others that mean the same; empty for every class that is not a properly
+    worn mask. Where no class is known to be one, those are left out whose meaning is not known.
+    Raises UsageError for a wanted label that the model does not have, and where none is left.
+    """
+    known = f"the model's labels are {', '.join(class_names)}"
+    labels = [same_class(label, class_names) for label in wanted]
+    if None in labels:
+        raise UsageError(f"--alert-labels: {known}; found {wanted[labels.index(None)]}")
+    if not wanted:
+        meanings = [meaning(name) for name in class_names]
+        others = {WITH_MASK} if WITH_MASK in meanings else {None}
+        pairs = zip(class_names, meanings, strict=True)
+        labels = [name for name, meant in pairs if meant not in others]
+    if not labels:
+        raise UsageError(
+            "--alert-command and --snapshots: expected --alert-labels with them, as none of the"
+            f" model's labels is known to mean a face without a proper mask; {known}"
+        )
+    return [label for label in dict.fromkeys(labels) if label]
+
+
 @dataclass
 class _TrackState:
     """What is remembered of a track; times are seconds from the first frame."""
 
     detection: MaskDetection  # in the last frame that shows the face
     last_seen_s: float = 0.0
-    unmasked_since_s: float = math.inf  # all of its labels since then were in ALERT_LABELS
+    unmasked_since_s: float = math.inf  # all of its labels since then were ones to alert for
     last_alert_s: float = -math.inf
 
 
 class Alerts:
-    """Gives an alert when a face has been seen without a mask for long enough.
+    """Gives an alert when a face has been seen without a properly worn mask for long enough.
 
-    An alert is due for a track, in a frame that shows it, when its label has been one of
-    ALERT_LABELS for at least `after_s` seconds. Frames in which the face is not found do not
+    An alert is due for a track, in a frame that shows it, when its label has been one of `labels`
+    for at least `after_s` seconds. Frames in which the face is not found do not
     interrupt that time; any other label, also "uncertain", restarts it.
 
     The cool-down is that of the whole camera: for `cooldown_s` seconds after an alert there is no
@@ -66,12 +90,13 @@ class Alerts:
     def __init__(
         self,
         command: Sequence[str],
+        labels: Collection[str],
         after_s: float,
         cooldown_s: float,
         snapshots: Path | None,
         log: Log,
     ):
-        """command: a program and its arguments; empty for none.
+        """command: a program and its arguments; empty for none. labels: see alert_labels.
 
         snapshots: the folder for the pictures, made where it is missing; None for no pictures.
         log: takes a line for whatever goes wrong.
@@ -81,7 +106,7 @@ class Alerts:
             if snapshots.exists() and not snapshots.is_dir():
                 raise FacemaskError(f"{snapshots}: expected a folder for snapshots, found a file")
             check_writable(snapshots / "snapshot.jpg")
-        self._after_s, self._cooldown_s = after_s, cooldown_s
+        self._labels, self._after_s, self._cooldown_s = labels, after_s, cooldown_s
         self._snapshots, self._log = snapshots, log
         self._command = AlertCommand(command, log)
         self._tracks: dict[int, _TrackState] = {}
@@ -110,7 +135,7 @@ class Alerts:
                 continue
             state = self._tracks.setdefault(detection.track, _TrackState(detection))
             state.detection, state.last_seen_s = detection, time_s
-            unmasked = detection.label in ALERT_LABELS
+            unmasked = detection.label in self._labels
             state.unmasked_since_s = min(state.unmasked_since_s, time_s) if unmasked else math.inf
             if time_s - state.unmasked_since_s >= self._after_s:
                 due.append(state)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from facemask.console import info
 from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
 from facemask.options import (
@@ -34,20 +35,30 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.track is False and (args.csv or args.alert_command or args.snapshots):
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
+    if args.alert_labels and not (args.alert_command or args.snapshots):
+        parser.error("argument --alert-labels: expected --alert-command or --snapshots with it")
     return args
 
 
 def check_files(args: argparse.Namespace) -> None:
-    """Check the model file and the outputs before anything is loaded.
+    """Choose the model file, and check it and the outputs, before anything is loaded.
 
-    Raises FacemaskError for a model that can't be one and an output that can't be written.
+    Raises FacemaskError for a model that can't be one and an output that can't be written, and
+    UsageError for arguments that the model does not suit.
     """
     from facemask.detect.classifier import check_model_file  # needs OpenCV
+    from facemask.detect.model_choice import class_names, find_model
+    from facemask.video.alerts import alert_labels
 
     if args.output and args.output.resolve() == find(args.source).resolve():
         raise FacemaskError(f"{args.output}: is the video to read; give another --output")
     check_writable(*(file for file in (args.output, args.json, args.csv) if file))
-    check_model_file(find(args.model))
+    args.model = find_model(args.model, info)
+    check_model_file(args.model)
+    names = class_names(args.model, args.merge_incorrect)
+    if args.alert_command or args.snapshots:
+        args.alert_labels = alert_labels(names, args.alert_labels)
+        info(f"alerts for {', '.join(args.alert_labels)}")
 
 
 def check_tracking(
@@ -136,15 +147,22 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="program to run, with its arguments and without a shell, when a face has been seen"
-        " without a mask; it finds FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME in its"
+        " without a properly worn mask; it finds FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME in its"
         " environment",
+    )
+    add(
+        "--alert-labels",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="the model's classes that alerts are for (all but a properly worn mask)",
     )
     add(
         "--alert-after",
         type=number_above(-1e-9),
         default=ALERT_AFTER_S,
         metavar="SECONDS",
-        help="how long the face must have been without a mask (%(default)g)",
+        help="how long the face must have been so (%(default)g)",
     )
     add(
         "--alert-cooldown",

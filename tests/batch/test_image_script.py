@@ -426,7 +426,7 @@ def test_the_examples_with_the_real_networks(run_script, assets: Path, tmp_path:
 def test_a_litert_twin_is_taken_says_the_same_and_needs_no_tensorflow(
     run_script, assets: Path, tmp_path: Path, quantize: Quantization
 ) -> None:
-    shutil.copyfile(PROJECT / "mask_detector.keras", tmp_path / "m.keras")
+    shutil.copyfile(PROJECT / "pretrained" / "mask_detector.keras", tmp_path / "m.keras")
     arguments = [
         "--image", str(PROJECT / "examples"), "--no-display",
         "--face", str(assets / "face_detector"), "--model", "m.keras",

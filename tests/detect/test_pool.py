@@ -113,7 +113,11 @@ def test_threads_with_an_interpreter_each_give_the_same_probabilities(
 
 @pytest.mark.assets
 def test_on_several_threads_the_real_networks_find_the_same(assets: Path) -> None:
-    pool = Networks(assets / "face_detector", PROJECT / "pretrained" / "mask_detector.keras", lambda message: None)
+    pool = Networks(
+        assets / "face_detector",
+        PROJECT / "pretrained" / "mask_detector.keras",
+        lambda message: None,
+    )
     paths = sorted((assets / "scenes" / "images").iterdir())[:12]
 
     def find(path: Path):
