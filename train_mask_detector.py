@@ -113,7 +113,7 @@ def evaluate_and_save(args: argparse.Namespace, training: "Training", outputs: "
     report.plot_history(args.plot, training.history, training.best_epoch, figures)
     if args.report:
         report.write_report(args.report, args.model.name, record, training, figures)
-    info(report.summary(figures))
+    report.announce_result(figures, images, info)
     info(f"wrote {outputs}")
     if training.interrupted:
         info(f"the same command with --resume goes on from {outputs.checkpoint}")

@@ -1,6 +1,6 @@
 """How much to enlarge face boxes before cropping: a head for each margin, on equal terms.
 
-    python benchmarks/choose_margin.py -d DIR... --scenes DIR... --split pretrained/mask_detector.split.json
+    python benchmarks/choose_margin.py -d DIR... --scenes DIR... --split FILE.split.json
 
 Trains only the head, on features of the frozen backbone, with the training part of a split. Prints
 how many faces of the validation part it labels correctly, for each source. The test part is not

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,9 @@ class FakeClassifier:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+
+    def in_terms_of(self, class_names: Iterable[str]) -> "FakeClassifier":
+        return self
 
     def predict(self, crops: list[np.ndarray]) -> np.ndarray:
         self.calls.append(len(crops))

@@ -22,6 +22,7 @@ from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
 from facemask.downloads import fetch
+from facemask.downloads.resources import DATASET
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, find
 from facemask.sample_dataset.writer import is_sample_dataset
@@ -106,6 +107,11 @@ def check_inputs(
 def is_drawn(folders: Sequence[str]) -> bool:
     """Whether one of the folders is a drawn sample, from which a model learns no real faces."""
     return any(is_sample_dataset(find(folder)) for folder in folders)
+
+
+def is_classic(images: LabelledImages) -> bool:
+    """Whether all images are of the classic photographs, by their content, in whatever folder."""
+    return set(images.digests) <= set(DATASET.sha256_by_name().values())
 
 
 def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,17 @@ class MaskClassifier:
         return MaskClassifier(
             lambda batch: self._forward(batch) @ sums, replace(self.metadata, class_names=names)
         )
+
+    def in_terms_of(self, class_names: Iterable[str]) -> "MaskClassifier":
+        """The same classifier, whose classes have the names of class_names that mean the same.
+
+        Other classes keep their names, and so do all where two of them would get the same name.
+        """
+        known = tuple(class_names)
+        names = tuple(same_class(name, known) or name for name in self.class_names)
+        if names == self.class_names or len(set(names)) < len(names):
+            return self
+        return MaskClassifier(self._forward, replace(self.metadata, class_names=names))
 
     def predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Class probabilities of face crops.

@@ -97,8 +97,7 @@ def fetch_dataset(
     """
     from facemask.downloads.archive import extract
 
-    lines = resource.checksums.read_text(encoding="utf-8").splitlines()
-    sha256_by_name = {name: sha256 for sha256, name in (line.split("  ") for line in lines)}
+    sha256_by_name = resource.sha256_by_name()
     missing = _missing(folder, sha256_by_name)
     if missing:
         _announce_fetch(resource, announce)

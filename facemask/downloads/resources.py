@@ -46,6 +46,11 @@ class Photographs(Resource):
     checksums: Path
     max_archive: int = 2_000_000_000
 
+    def sha256_by_name(self) -> dict[str, str]:
+        """The sha256 of each photograph, in hexadecimal, by its name relative to `place`."""
+        lines = self.checksums.read_text(encoding="utf-8").splitlines()
+        return {name: sha256 for sha256, name in (line.split("  ") for line in lines)}
+
 
 # Size and sha256 are those of the file on the branch dnn_samples_face_detector_20170830.
 FACE_DETECTOR = Weights(

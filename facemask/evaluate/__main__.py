@@ -138,15 +138,20 @@ def check_merging(files: Sequence[Path], merge_incorrect: str | None) -> None:
 def load_models(
     names: Sequence[str], files: Sequence[Path], merge_incorrect: str | None
 ) -> "dict[str, MaskClassifier]":
-    """The mask classifiers by name. Those of two classes are not merged any further."""
+    """The mask classifiers by name; all spell their classes as the first one does.
+
+    merge_incorrect: see MaskClassifier.merge_incorrect. Models without those classes stay as they
+    are, so that one of two classes can be compared with one of three.
+    """
     from facemask.detect.classifier import MaskClassifier
 
-    models = {}
+    models: dict[str, MaskClassifier] = {}
     for name, file in zip(names, files, strict=True):
         model = MaskClassifier.load(file, announce=info)
         with suppress(UsageError):
             model = model.merge_incorrect(merge_incorrect) if merge_incorrect else model
-        models[name] = model
+        first = next(iter(models.values()), model)
+        models[name] = model if first is model else model.in_terms_of(first.class_names)
     return models
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from facemask.data.loading import is_drawn
+from facemask.data.dataset import LabelledImages
+from facemask.data.loading import is_classic, is_drawn
 from facemask.data.splits import PARTS
+from facemask.detect.model_choice import SHIPPED
 from facemask.evaluate.metrics import Classification, classification_record, rounded
 from facemask.evaluate.plots import draw_confusion
 from facemask.files import replacing, write_text
@@ -85,6 +88,7 @@ def training_record(
     images, split = training.images, training.split
     return {
         "sources": images.source_names,
+        "date": date.today().isoformat(),
         "dataset_sha256": images.digest,
         "drawn_sample": is_drawn(folders),
         "images": {name: len(getattr(split, name)) for name in PARTS},
@@ -120,6 +124,21 @@ def write_report(
         "skipped": list(training.images.skipped),
     }
     write_text(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def announce_result(
+    test: Classification, images: LabelledImages, announce: Callable[[str], None]
+) -> None:
+    """Announce the figures of the test images, and what they do not show.
+
+    images: those of the training, of all parts.
+    """
+    announce(summary(test))
+    if is_classic(images):
+        announce(
+            "the classic photographs alone show one drawn mask, and this model knows no other;"
+            f" {SHIPPED}, which comes with the project, has learnt real masks"
+        )
 
 
 def summary(test: Classification) -> str:

@@ -56,7 +56,8 @@ def make_alerts(
     log: list[str] | None = None,
 ) -> Alerts:
     lines = [] if log is None else log
-    return Alerts(command or [], after_s, cooldown_s, snapshots, lines.append)
+    labels = {"without_mask", "mask_weared_incorrect"}
+    return Alerts(command or [], labels, after_s, cooldown_s, snapshots, lines.append)
 
 
 # When an alert is given
