@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = [find_model(text, info) for text in args.model]
     for file in files:
         check_model_file(file)
-    check_merging(files, args.merge_incorrect)
+    merged = files_to_merge(files, args.merge_incorrect)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
     names = distinct_names(files)
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "builtin" in detectors and not args.include_seen:
         trained_on |= read_trained_on(["builtin"], [WEIGHTS])
     info("loading face mask detector model...")
-    models = load_models(names, files, args.merge_incorrect)
+    models = load_models(names, files, merged, args.merge_incorrect)
     evaluation = Evaluation(
         models, detectors, args.confidence, args.min_face, trained_on,
         partial(progress, unit="images"),
@@ -121,37 +120,42 @@ def measure(
     return sets, failed
 
 
-def check_merging(files: Sequence[Path], merge_incorrect: str | None) -> None:
-    """Raise UsageError where classes are to be merged and no model has them."""
+def files_to_merge(files: Sequence[Path], merge_incorrect: str | None) -> list[Path]:
+    """The model files whose classes are merged, see MaskClassifier.merge_incorrect.
+
+    Models without those classes stay as they are, so that one of two classes can be compared with
+    one of three. Raises UsageError where no model has them.
+    """
     from facemask.detect.model_choice import class_names
 
-    problems = []
-    for file in files:
+    merged, problems = [], []
+    for file in files if merge_incorrect else []:
         try:
             class_names(file, merge_incorrect)
+            merged.append(file)
         except UsageError as problem:
             problems.append(problem)
-    if len(problems) == len(files):
+    if problems and not merged:
         raise problems[0]
+    return merged
 
 
 def load_models(
-    names: Sequence[str], files: Sequence[Path], merge_incorrect: str | None
+    names: Sequence[str], files: Sequence[Path], merged: Sequence[Path], into: str
 ) -> "dict[str, MaskClassifier]":
     """The mask classifiers by name; all spell their classes as the first one does.
 
-    merge_incorrect: see MaskClassifier.merge_incorrect. Models without those classes stay as they
-    are, so that one of two classes can be compared with one of three.
+    merged: the files whose classes of incorrectly worn masks are merged into the class `into`.
     """
     from facemask.detect.classifier import MaskClassifier
 
     models: dict[str, MaskClassifier] = {}
     for name, file in zip(names, files, strict=True):
         model = MaskClassifier.load(file, announce=info)
-        with suppress(UsageError):
-            model = model.merge_incorrect(merge_incorrect) if merge_incorrect else model
+        if file in merged:
+            model = model.merge_incorrect(into)
         first = next(iter(models.values()), model)
-        models[name] = model if first is model else model.in_terms_of(first.class_names)
+        models[name] = model.in_terms_of(first.class_names)
     return models
 
 

@@ -6,8 +6,9 @@ from facemask.detect.types import UNCERTAIN, MaskDetection
 Style = tuple[str, tuple[int, int, int]]  # the text for a class, and its colour (BGR)
 
 # Green and red are the classic ones. Colour-blind people see green, red and amber as shades of one
-# yellow, so amber lies half-way: with the matrices of Machado et al. (2009) for deuteranopia, its
-# CIEDE2000 difference is 9.7 from green and 9.9 from red. Sky blue and grey differ from all by 16.
+# yellow, so amber lies half-way: with the matrix of Machado et al. (2009) for deuteranopia, its
+# CIEDE2000 difference is 9.7 from green and 9.9 from red. Sky blue and grey differ from each other
+# and from all of these by 16 or more, also with protanopia and tritanopia.
 CLASS_STYLES: dict[str, Style] = {
     WITH_MASK: ("Mask", (0, 255, 0)),
     WITHOUT_MASK: ("No Mask", (0, 0, 255)),

@@ -195,7 +195,7 @@ def test_an_uncertain_answer_in_words_files_and_colour(
     with open("faces.csv", newline="") as file:
         labels = [row["label"] for row in csv.DictReader(file)]
     assert labels == ["uncertain", "uncertain", "with_mask"]
-    assert read_image("out/dark.png")[10, 20].tolist() == [0, 191, 255]
+    assert read_image("out/dark.png")[10, 20].tolist() == [233, 180, 86]
 
 
 def test_without_a_display_the_picture_is_written_to_a_file(

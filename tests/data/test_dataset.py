@@ -79,6 +79,13 @@ def test_a_data_set_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         load_labelled_images([tmp_path])
 
 
+@pytest.mark.parametrize("name", ["Mask", "with mask", "WITH_MASK"])
+def test_two_sub_folders_of_one_class_are_one_line(folder: Path, name: str) -> None:
+    write_class(folder / name, 3, 90)
+    with pytest.raises(FacemaskError, match=r"one sub-folder for each class, found .* which mean"):
+        load_labelled_images([folder])
+
+
 def test_several_folders_are_one_set_of_several_sources(folder: Path, other: Path) -> None:
     write_class(other / "with_mask", 2, 100)
     write_class(other / "without_mask", 3, 100)

@@ -15,7 +15,7 @@ import pytest
 from facemask.detect import metadata
 from facemask.detect.classifier import MAX_BATCH, MaskClassifier, check_model_file, prefer_tflite
 from facemask.detect.metadata import ModelMetadata
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.files import PROJECT
 from facemask.keras_backend import load_keras
 from facemask.train.export import convert, export_tflite
@@ -65,6 +65,61 @@ def test_names_margin_and_probabilities_come_from_the_file(ours: Path) -> None:
     assert rows.sum(axis=1) == pytest.approx(1.0, abs=1e-6)
     assert rows.argmax(axis=1).tolist() == [0, 1, 0]
     assert rows[0, 0] == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+@pytest.mark.parametrize(
+    ("names", "into", "left", "summed"),
+    [
+        (("incorrect", "Mask", "No Mask"), "with_mask", ("Mask", "No Mask"), [[0, 1], [2]]),
+        (("incorrect", "Mask", "No Mask"), "without_mask", ("Mask", "No Mask"), [[1], [0, 2]]),
+        (("no_mask", "mask", "incorrect"), "with_mask", ("no_mask", "mask"), [[0], [1, 2]]),
+    ],
+)
+def test_the_incorrect_class_is_added_to_another(
+    tmp_path: Path,
+    suffix: str,
+    names: tuple[str, ...],
+    into: str,
+    left: tuple[str, ...],
+    summed: list[list[int]],
+) -> None:
+    write = {"keras": save_model, "tflite": export_tflite}[suffix]
+    path = tmp_path / f"m.{suffix}"
+    write(path, brightness_model(3), ModelMetadata(names, SIZE, margin=0.25))
+    whole = MaskClassifier.load(path)
+    merged = whole.merge_incorrect(into)
+    crops = [crop(red) for red in (0, 90, 255)]
+    rows = whole.predict(crops)
+    expected = np.stack([rows[:, columns].sum(axis=1) for columns in summed], axis=1)
+    assert merged.predict(crops) == pytest.approx(expected)
+    assert merged.predict(crops).dtype == np.float32
+    assert merged.predict([]).shape == (0, 2)
+    assert (merged.class_names, merged.margin) == (left, 0.25)
+    assert whole.class_names == names
+
+
+def test_two_classes_can_not_be_merged(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.keras", brightness_model(), ModelMetadata(input_size=SIZE))
+    with pytest.raises(UsageError, match="found with_mask, without_mask"):
+        MaskClassifier.load(tmp_path / "m.keras").merge_incorrect("with_mask")
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "expected"),
+    [
+        (("Mask", "no mask"), ("without_mask", "with_mask"), ("with_mask", "without_mask")),
+        (("Mask", "scarf"), ("with_mask", "without_mask"), ("with_mask", "scarf")),
+        (("Mask", "masked"), ("with_mask",), ("Mask", "masked")),  # both would have one name
+    ],
+)
+def test_classes_in_the_words_of_another_model(
+    names: tuple[str, ...], known: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    classifier = MaskClassifier(lambda batch: batch[:, 0, 0, :2], ModelMetadata(names, SIZE))
+    renamed = classifier.in_terms_of(known)
+    assert renamed.class_names == expected
+    assert renamed.predict([crop(9)]) == pytest.approx(classifier.predict([crop(9)]))
 
 
 def test_no_crops_give_no_rows(ours: Path) -> None:

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from facemask.detect import builtin, classifier
+from facemask.detect import builtin, classifier, metadata
+from facemask.detect.metadata import ModelMetadata
 from facemask.detect.ssd import SSDFaceDetector
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.evaluate import __main__ as evaluate
 from facemask.evaluate.image_sets import distinct_names, numbered
 from facemask.evaluate.runner import Evaluation
@@ -162,6 +163,7 @@ def test_faces_and_whole_images_are_two_rows(photos: Path) -> None:
     assert record["sets"][0]["images"] == 4
     assert record["settings"] == {
         "confidence": 0.5, "min_face": 24, "include_seen": False, "detectors": ["ssd"],
+        "merge_incorrect": None,
     }  # fmt: skip
 
 
@@ -219,6 +221,57 @@ def test_a_class_that_not_all_models_know_is_skipped_by_name(
     assert [figures["crops"] for figures in found["rows"][1]["figures"].values()] == [4, 4]
     alone = evaluated("--model", "three.keras", "--dataset", "photos")["sets"][0]["rows"][1]
     assert alone["figures"]["three.keras"]["confusion"] == [[2, 0, 0], [2, 0, 0], [1, 0, 0]]
+
+
+@pytest.fixture
+def own_model(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the model own.keras, with fixed answers for bright and for dark crops."""
+
+    def make(class_names: tuple[str, ...], bright: list[float], dark: list[float]) -> None:
+        def forward(batch: np.ndarray) -> np.ndarray:
+            return np.array([bright if image.mean() > 0 else dark for image in batch], np.float32)
+
+        about = ModelMetadata(class_names, margin=0.0)
+        metadata.write("own.keras", about)
+        own, load = classifier.MaskClassifier(forward, about), classifier.MaskClassifier.load
+        monkeypatch.setattr(
+            classifier.MaskClassifier,
+            "load",
+            lambda path, announce: own if path.name == "own.keras" else load(path, announce),
+        )
+
+    return make
+
+
+def test_models_may_spell_their_classes_differently(
+    photos: Path, own_model: Callable[..., None]
+) -> None:
+    own_model(("Mask", "No Mask"), [0.9, 0.1], [0.2, 0.8])
+    record = evaluated("--model", MODEL, "own.keras", "--dataset", "photos")
+    figures = record["sets"][0]["rows"][1]["figures"]
+    assert figures["own.keras"]["confusion"] == figures[MODEL]["confusion"] == [[2, 0], [0, 2]]
+
+
+def test_three_answers_are_compared_with_two(photos: Path, own_model: Callable[..., None]) -> None:
+    own_model(("Incorrect", "Mask", "No Mask"), [0.3, 0.6, 0.1], [0.5, 0.1, 0.4])
+    both = ["--model", MODEL, "own.keras", "--dataset", "photos"]
+    figures = evaluated(*both)["sets"][0]["rows"][1]["figures"]
+    assert figures["own.keras"]["accuracy"] == 0.5  # the dark ones are called incorrect
+    record = evaluated(*both, "--merge-incorrect", "without_mask")
+    assert record["settings"]["merge_incorrect"] == "without_mask"
+    assert record["models"][1]["class_names"] == ["with_mask", "without_mask"]
+    figures = record["sets"][0]["rows"][1]["figures"]
+    assert figures["own.keras"]["confusion"] == figures[MODEL]["confusion"] == [[2, 0], [0, 2]]
+
+
+def test_two_answers_can_not_be_merged(photos: Path) -> None:
+    with pytest.raises(UsageError, match="found with_mask, without_mask"):
+        evaluate.main(["--model", MODEL, "--dataset", "photos", "--merge-incorrect", "with_mask"])
+
+
+def test_two_folders_of_one_class(photos: Path) -> None:
+    write(photos / "photos" / "Mask" / "1.png", BRIGHT)
+    assert evaluate.main(["--model", MODEL, "--dataset", "photos", "--detector", "ssd"]) == 1
 
 
 def test_models_without_a_class_in_common(photos: Path) -> None:

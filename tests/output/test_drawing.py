@@ -1,10 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
 from facemask.output.drawing import draw_detections
-from facemask.output.labels import CLASS_STYLES, label_text
+from facemask.output.labels import CLASS_STYLES, OTHER_COLOUR, label_text
 
 
 def detection(
@@ -18,9 +19,13 @@ def detection(
     [
         ("with_mask", "Mask: 99.87%", (0, 255, 0)),
         ("without_mask", "No Mask: 99.87%", (0, 0, 255)),
-        ("mask_weared_incorrect", "Incorrect Mask: 99.87%", (0, 165, 255)),
-        ("uncertain", "Unsure: 99.87%", (0, 191, 255)),
-        ("beard", "beard: 99.87%", (255, 200, 0)),
+        ("mask_weared_incorrect", "Incorrect Mask: 99.87%", (0, 153, 230)),
+        ("uncertain", "Unsure: 99.87%", (233, 180, 86)),
+        ("beard", "beard: 99.87%", (200, 200, 200)),
+        ("Mask", "Mask: 99.87%", (0, 255, 0)),
+        ("with mask", "Mask: 99.87%", (0, 255, 0)),
+        ("no_mask", "No Mask: 99.87%", (0, 0, 255)),
+        ("incorrect", "Incorrect Mask: 99.87%", (0, 153, 230)),
     ],
 )
 def test_words_and_colours(label: str, text: str, colour: tuple[int, int, int]) -> None:
@@ -36,6 +41,25 @@ def test_words_and_colours(label: str, text: str, colour: tuple[int, int, int]) 
 def test_the_contract_of_the_two_classes() -> None:
     assert CLASS_STYLES["with_mask"] == ("Mask", (0, 255, 0))
     assert CLASS_STYLES["without_mask"] == ("No Mask", (0, 0, 255))
+
+
+# Machado et al. (2009), severity 1, for linear RGB.
+COLOUR_VISION = {
+    "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("vision", COLOUR_VISION)
+def test_colours_differ_for_colour_blind_people(vision: str) -> None:
+    colours = np.array([*(style[1] for style in CLASS_STYLES.values()), OTHER_COLOUR])
+    linear = (colours[:, ::-1] / 255) ** 2.2 @ np.transpose(COLOUR_VISION[vision])
+    seen = (linear.clip(0, 1) ** (1 / 2.2)).astype(np.float32)
+    lab = cv2.cvtColor(seen[None], cv2.COLOR_RGB2LAB)[0]
+    differences = np.linalg.norm(lab[:, None] - lab[None], axis=2)  # CIE76
+    assert differences[np.triu_indices(len(lab), 1)].min() > 12
 
 
 def test_the_highest_scoring_face_is_on_top() -> None:

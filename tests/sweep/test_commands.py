@@ -16,6 +16,8 @@ import pytest
 import detect_mask_image
 import detect_mask_video
 import train_mask_detector
+from facemask.detect import metadata
+from facemask.detect.metadata import CLASSIC_CLASSES, ModelMetadata
 from facemask.downloads import __main__ as downloads
 from facemask.evaluate import __main__ as evaluate
 from facemask.files import PROJECT
@@ -66,6 +68,31 @@ WRONG: dict[str, tuple[int, str]] = {
     f"{EVALUATE} --model missing.keras": (1, "missing.keras: no such model"),
     "face --scenes missing": (1, ""),
     "downloads yunet --url http://127.0.0.1:1/x --to new": (1, "http://127.0.0.1:1/x: can't be"),
+    # what does not suit the model
+    f"{IMAGE} --model two.keras --merge-incorrect with_mask": (2, "found with_mask, without_mask"),
+    f"{IMAGE} --model two.keras --merge-incorrect scarf": (2, "invalid choice: 'scarf'"),
+    f"{IMAGE} --model two.keras --merge-incorrect with_mask --engine dask --parts new": (
+        2,
+        "--merge-incorrect with_mask: expected a model of three or more classes",
+    ),
+    f"{VIDEO} --model two.keras --merge-incorrect without_mask": (2, "found with_mask, without_"),
+    f"{EVALUATE} --model two.keras --merge-incorrect with_mask": (2, "found with_mask, without_"),
+    f"{VIDEO} --track --model two.keras --snapshots new --alert-labels no_mask beard": (
+        2,
+        "--alert-labels: the model's labels are with_mask, without_mask; found beard",
+    ),
+    f"{VIDEO} --track --model own.keras --snapshots new": (
+        2,
+        "expected --alert-labels with them, as none of the model's labels is known to mean a face"
+        " without a proper mask; the model's labels are cat, dog",
+    ),
+    f"{VIDEO} --track --alert-labels no_mask": (2, "expected --alert-command or --snapshots"),
+    # two folders of one class
+    "train --dataset twice": (1, "each class, found Mask and with_mask, which mean the same"),
+    "evaluate --dataset twice --detector builtin --model pretrained/mask_detector.tflite": (
+        1,
+        "each class, found Mask and with_mask",
+    ),
     # a folder for a file
     f"{IMAGE} --model photos": (
         1,
@@ -115,12 +142,19 @@ WRONG: dict[str, tuple[int, str]] = {
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder of a command: two photographs, a data set, a file, and folders."""
+    """The working folder of a command: photographs, data sets, a file, folders, and models.
+
+    The models are metadata alone: enough for what is checked before they are loaded.
+    """
     (tmp_path / "photos").mkdir()
     for name in ("a", "b"):
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.full((40, 40, 3), 90, np.uint8))
     for name in ("with_mask", "without_mask"):
         shutil.copytree(tmp_path / "photos", tmp_path / "drawn" / name)
+    for name in ("with_mask", "Mask", "no_mask"):
+        shutil.copytree(tmp_path / "photos", tmp_path / "twice" / name)
+    for model, names in (("two", CLASSIC_CLASSES), ("own", ("cat", "dog"))):
+        metadata.write(tmp_path / f"{model}.keras", ModelMetadata(names))
     for name in ("mp4", "json", "csv", "keras", "png"):
         (tmp_path / f"folder.{name}").mkdir()
     (tmp_path / "file").write_text("no folder")

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import h5py
+import numpy as np
 import pytest
 
 import detect_mask_image
@@ -213,3 +214,34 @@ def test_a_model_works_or_is_refused_in_one_line(
         (face,) = record["faces"]
         assert 0 <= face["probability"] <= 1
     assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    ("into", "probability", "word"),
+    [(None, 0.5, "Incorrect Mask"), ("with_mask", 0.7, "Mask"), ("without_mask", 0.8, "No Mask")],
+)
+def test_three_answers_or_two(
+    into: str | None,
+    probability: float,
+    word: str,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The model says .2, .3 and .5 of every face; its folders were named in the user's words."""
+    model = network(3)
+    names = ("Mask", "no_mask", "incorrect")
+    model.layers[-1].set_weights([np.zeros((3, 3)), np.log([0.2, 0.3, 0.5])])
+    save_model(tmp_path / "m.keras", model, replace(TWO, class_names=names))
+    monkeypatch.chdir(tmp_path)
+    merging = ["--merge-incorrect", into] if into else []
+    outcome = run_command(
+        detect_mask_image.main,
+        *("--image", photo, "--detector", "builtin", "--no-display", "--json", "faces.json"),
+        *("--model", "m.keras", *merging),
+    )
+    check(outcome, 0)
+    ((face,),) = [record["faces"] for record in json.loads(Path("faces.json").read_text())]
+    label = names[("Mask", "No Mask", "Incorrect Mask").index(word)]
+    assert (face["label"], face["probability"]) == (label, pytest.approx(probability))
+    assert f": {word}: {probability:.2%}\n" in outcome.out

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facemask.downloads.resources import DATASET
 from facemask.evaluate.metrics import classification
 from facemask.images import read_image
 from facemask.train import report as report_module
@@ -70,6 +71,17 @@ def test_the_report_has_all_of_the_training(tmp_path: Path) -> None:
     assert (report["epochs"], report["best_epoch"], report["interrupted"]) == (2, 2, False)
     assert (report["model"], report["sources"]) == ("m.keras", ["x"])
     assert report["skipped"] == ["y.jpg: bad"]
+
+
+def test_a_training_on_the_classic_photographs_alone_says_what_it_knows() -> None:
+    classic = tuple(DATASET.sha256_by_name().values())
+    lines: list[str] = []
+    for digests in (classic[:9], (*classic[:9], "0" * 64)):
+        images: Any = SimpleNamespace(digests=digests)
+        report_module.announce_result(FIGURES, images, lines.append)
+    first, remark, second = lines
+    assert first == second == report_module.summary(FIGURES)
+    assert remark.startswith("the classic photographs alone show one drawn mask, and this model")
 
 
 def test_the_summary_is_one_line_with_the_interval() -> None:

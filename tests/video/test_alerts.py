@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from facemask.detect.types import MaskDetection
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.geometry import FaceBox
 from facemask.images import read_image
 from facemask.video import alerts
-from facemask.video.alerts import Alerts
+from facemask.video.alerts import Alerts, alert_labels
 from facemask.video.options import command as split_command
 
 FRAME = np.full((120, 160, 3), 90, np.uint8)
@@ -84,6 +84,39 @@ def test_an_alert_is_given_after_two_seconds_without_a_mask(
     frames = [(float(s), [face(1, label)] if label else []) for s, label in enumerate(labels)]
     given = alerted(make_alerts(2.0, 60.0), frames)
     assert [second for second, track in enumerate(given) if track] == expected
+
+
+@pytest.mark.parametrize(
+    ("class_names", "wanted", "expected"),
+    [
+        (["with_mask", "without_mask"], [], ["without_mask"]),
+        (["Mask", "no_mask", "incorrect", "scarf"], [], ["no_mask", "incorrect", "scarf"]),
+        (["ok", "no mask"], [], ["no mask"]),  # "ok" may be the properly worn mask
+        (["Mask", "no_mask", "scarf"], ["scarf"], ["scarf"]),
+        (["Mask", "no_mask"], ["without_mask", "No Mask"], ["no_mask"]),
+        (["Mask", "no_mask"], ["mask"], ["Mask"]),
+        (["cat", "dog"], ["dog"], ["dog"]),
+    ],
+)
+def test_alerts_go_by_what_a_class_means(
+    class_names: list[str], wanted: list[str], expected: list[str]
+) -> None:
+    assert alert_labels(class_names, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("class_names", "wanted", "message"),
+    [
+        (["Mask", "no_mask"], ["no_mask", "beard"], "labels are Mask, no_mask; found beard$"),
+        (["cat", "dog"], [], "expected --alert-labels with them, .* labels are cat, dog$"),
+        (["with_mask", "Mask"], [], "expected --alert-labels with them"),
+    ],
+)
+def test_labels_that_no_alert_can_be_for(
+    class_names: list[str], wanted: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        alert_labels(class_names, wanted)
 
 
 def test_each_track_has_its_own_time() -> None:

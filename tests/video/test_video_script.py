@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from facemask.video import frame_errors, options, sources, track_log
 from facemask.video.sources import FileSource, Source
 from facemask.video.writer import CODECS
 
-from ..conftest import FakeDetector, in_order, obey_ctrl_c, refusal
+from ..conftest import FakeClassifier, FakeDetector, in_order, obey_ctrl_c, refusal
 from .test_sources import frame, write_video
 
 
@@ -51,6 +52,7 @@ def frames_of(path: str | Path) -> int:
         ["--no-track", "--csv", "x.csv"],
         ["--no-track", "--snapshots", "x"],
         ["--alert-command", ""],
+        ["--alert-labels", "no_mask"],
         ["--every", "0"],
         ["--reconnect", "-1"],
         ["file.mp4"],
@@ -315,6 +317,25 @@ def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
     assert Path("label").read_text() == "without_mask"
     (picture,) = Path("kept").iterdir()
     assert "_track-1_" in picture.name
+
+
+def test_alerts_colours_and_counts_go_by_what_a_class_means(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model's folders were called Mask and no_mask."""
+    with zipfile.ZipFile("own.keras", "w") as archive:
+        archive.writestr("facemask.json", json.dumps({"class_names": ["Mask", "no_mask"]}))
+    monkeypatch.setattr(FakeClassifier, "class_names", ("Mask", "no_mask"))
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(display, "show_frame", lambda _, image: shown.append(image.copy()) or "")
+    arguments = ["-s", "clip.avi", "-m", "own.keras", "--json", "f.jsonl"]
+    assert detect_mask_video.main([*arguments, "--snapshots", "kept", "--alert-after", "0"]) == 0
+    assert len(list(Path("kept").iterdir())) == 1
+    output = capsys.readouterr().out
+    assert in_order(output, "[INFO] alerts for no_mask\n", "for at least 0.5 s: 1 No Mask\n")
+    assert json.loads(Path("f.jsonl").read_text().splitlines()[0])["faces"][0]["label"] == "no_mask"
+    assert shown[0][20, 10].tolist() == [0, 0, 255]
 
 
 def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
