@@ -77,13 +77,16 @@ def check_files(args: argparse.Namespace, outputs: Sequence[Path] = ()) -> None:
     UsageError for arguments that the model does not suit.
     """
     from facemask.detect.classifier import check_model_file  # needs NumPy
-    from facemask.detect.model_choice import class_names, find_model
+    from facemask.detect.model_choice import class_names, describe_model, find_model
 
     one_in_each_folder = {output.parent: output for output in outputs}
     check_writable(*one_in_each_folder.values(), *(file for file in (args.json, args.csv) if file))
-    args.model = find_model(args.model, info)
-    check_model_file(args.model)
-    class_names(args.model, args.merge_incorrect)
+    model = find_model(args.model)
+    check_model_file(model)
+    class_names(model, args.merge_incorrect)
+    if args.model is None:
+        info(describe_model(model))
+    args.model = model
 
 
 def show_progress(items: Iterable[T], total: int) -> Iterable[T]:

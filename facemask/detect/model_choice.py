@@ -1,7 +1,6 @@
 """Which mask detector a command uses, and what is known of it before it is loaded."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from facemask.class_names import without_incorrect
@@ -13,21 +12,25 @@ TRAINED = "mask_detector.keras"  # what train_mask_detector.py writes by default
 SHIPPED = "pretrained/mask_detector.keras"
 
 
-def find_model(given: str | os.PathLike[str] | None, announce: Callable[[str], None]) -> Path:
+def find_model(given: str | os.PathLike[str] | None) -> Path:
     """The model file that a command uses: the given one, as files.find does.
 
-    given: None for the user's own TRAINED model or, where there is none, the SHIPPED one. A line
-    announces which of them it is, and what it was trained on.
-    Raises FacemaskError for metadata that can't be read.
+    given: None for the user's own TRAINED model or, where there is none, the SHIPPED one.
     """
     if given is not None:
         return find(given)
     trained, shipped = find(TRAINED), find(SHIPPED)
-    path = shipped if shipped.exists() and not trained.exists() else trained
-    if path.exists():
-        name = f"{SHIPPED}, which comes with the project" if path == shipped else str(path)
-        announce(f"face mask detector: {name}, {describe_training(path)}")
-    return path
+    return shipped if shipped.exists() and not trained.exists() else trained
+
+
+def describe_model(path: Path) -> str:
+    """Which model was found without a given one, and what it was trained on, in one line.
+
+    Raises FacemaskError for metadata that can't be read.
+    """
+    shipped = path == find(SHIPPED)
+    name = f"{SHIPPED}, which comes with the project" if shipped else str(path)
+    return f"face mask detector: {name}, {describe_training(path)}"
 
 
 def describe_training(path: Path) -> str:

@@ -29,18 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask.data.splits import split_path
     from facemask.detect.builtin import WEIGHTS
-    from facemask.detect.classifier import check_model_file
-    from facemask.detect.model_choice import find_model
     from facemask.evaluate.image_sets import distinct_names, read_trained_on
     from facemask.evaluate.metrics import rounded
     from facemask.evaluate.plots import write_pictures
     from facemask.evaluate.runner import Evaluation
     from facemask.evaluate.tables import tables
 
-    files = [find_model(text, info) for text in args.model]
-    for file in files:
-        check_model_file(file)
-    merged = files_to_merge(files, args.merge_incorrect)
+    files, merged = find_models(args.model, args.merge_incorrect)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
     names = distinct_names(files)
@@ -120,14 +115,21 @@ def measure(
     return sets, failed
 
 
-def files_to_merge(files: Sequence[Path], merge_incorrect: str | None) -> list[Path]:
-    """The model files whose classes are merged, see MaskClassifier.merge_incorrect.
+def find_models(
+    given: Sequence[str | None], merge_incorrect: str | None
+) -> tuple[list[Path], list[Path]]:
+    """The model files, and those whose classes are merged, see MaskClassifier.merge_incorrect.
 
     Models without those classes stay as they are, so that one of two classes can be compared with
-    one of three. Raises UsageError where no model has them.
+    one of three. Raises FacemaskError for a file that is no model, and UsageError where classes are
+    to be merged and no model has them.
     """
-    from facemask.detect.model_choice import class_names
+    from facemask.detect.classifier import check_model_file
+    from facemask.detect.model_choice import class_names, describe_model, find_model
 
+    files = [find_model(text) for text in given]
+    for file in files:
+        check_model_file(file)
     merged, problems = [], []
     for file in files if merge_incorrect else []:
         try:
@@ -137,7 +139,9 @@ def files_to_merge(files: Sequence[Path], merge_incorrect: str | None) -> list[P
             problems.append(problem)
     if problems and not merged:
         raise problems[0]
-    return merged
+    if given == [None]:
+        info(describe_model(files[0]))
+    return files, merged
 
 
 def load_models(

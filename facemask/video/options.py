@@ -47,18 +47,22 @@ def check_files(args: argparse.Namespace) -> None:
     UsageError for arguments that the model does not suit.
     """
     from facemask.detect.classifier import check_model_file  # needs OpenCV
-    from facemask.detect.model_choice import class_names, find_model
+    from facemask.detect.model_choice import class_names, describe_model, find_model
     from facemask.video.alerts import alert_labels
 
     if args.output and args.output.resolve() == find(args.source).resolve():
         raise FacemaskError(f"{args.output}: is the video to read; give another --output")
     check_writable(*(file for file in (args.output, args.json, args.csv) if file))
-    args.model = find_model(args.model, info)
-    check_model_file(args.model)
-    names = class_names(args.model, args.merge_incorrect)
+    model = find_model(args.model)
+    check_model_file(model)
+    names = class_names(model, args.merge_incorrect)
     if args.alert_command or args.snapshots:
         args.alert_labels = alert_labels(names, args.alert_labels)
+    if args.model is None:
+        info(describe_model(model))
+    if args.alert_labels:
         info(f"alerts for {', '.join(args.alert_labels)}")
+    args.model = model
 
 
 def check_tracking(

@@ -14,6 +14,7 @@ from facemask.detect.model_choice import (
     SHIPPED,
     TRAINED,
     class_names,
+    describe_model,
     describe_training,
     find_model,
 )
@@ -40,34 +41,33 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_an_own_model_the_shipped_one_is_used(project: Path) -> None:
-    lines: list[str] = []
-    assert find_model(None, lines.append) == project / SHIPPED
-    assert lines == [
+    path = find_model(None)
+    assert path == project / SHIPPED
+    assert describe_model(path) == (
         "face mask detector: pretrained/mask_detector.keras, which comes with the project,"
         " trained on 4,910 images of dataset, real_crops"
-    ]
+    )
 
 
 @pytest.mark.parametrize("beside_the_scripts", [True, False])
 def test_an_own_model_comes_first(project: Path, beside_the_scripts: bool) -> None:
     own = (project if beside_the_scripts else Path()) / TRAINED
     write_model(own, training=RECORD | {"sources": ["mine"], "date": "2026-01-31"})
-    lines: list[str] = []
-    assert find_model(None, lines.append) == own
-    assert lines == [f"face mask detector: {own}, trained on 4,910 images of mine on 2026-01-31"]
+    assert find_model(None) == own
+    assert describe_model(own) == (
+        f"face mask detector: {own}, trained on 4,910 images of mine on 2026-01-31"
+    )
 
 
-def test_a_given_model_is_taken_without_a_word(project: Path) -> None:
-    lines: list[str] = []
-    assert find_model(SHIPPED, lines.append) == project / SHIPPED
-    assert find_model("missing.keras", lines.append) == Path("missing.keras")
-    assert lines == []
+def test_a_given_model_decides(project: Path) -> None:
+    write_model(Path(TRAINED))
+    assert find_model(SHIPPED) == project / SHIPPED
+    assert find_model("missing.keras") == Path("missing.keras")
 
 
 def test_without_any_model_the_own_one_is_named(project: Path) -> None:
     (project / SHIPPED).unlink()
-    lines: list[str] = []
-    assert (find_model(None, lines.append), lines) == (Path(TRAINED), [])
+    assert find_model(None) == Path(TRAINED)
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     command, *arguments = line.split()
     outcome = run_command(COMMANDS[command], *arguments)
     check(outcome, *expected)
+    assert outcome.status != 2 or not outcome.out
     assert contents(place) == before
 
 
