@@ -160,6 +160,10 @@ def test_complete_parts_are_kept_and_others_are_done(
         ({"settings": replace(SETTINGS, model="other")}, "its model_sha256 is "),
         ({"settings": replace(SETTINGS, face="faces")}, "its detector_sha256 is "),
         ({"settings": replace(SETTINGS, uncertain=0.8)}, "its uncertain is 0.0, this run's 0.8"),
+        (
+            {"settings": replace(SETTINGS, merge_incorrect="with_mask")},
+            "its merge_incorrect is None, this run's with_mask",
+        ),
     ],
 )
 def test_the_parts_of_another_run_are_refused(photos: Path, change: dict, message: str) -> None:
@@ -171,6 +175,16 @@ def test_the_parts_of_another_run_are_refused(photos: Path, change: dict, messag
     with pytest.raises(FacemaskError, match=f"^parts: holds the parts of another run: {message}"):
         run(**{"given": ["photos"], **change})
     assert {path: path.read_bytes() for path in Path("parts").iterdir()} == before
+
+
+def test_a_run_of_an_earlier_version_goes_on(photos: Path) -> None:
+    """Its manifest does not have all keys of today."""
+    run(["photos"])
+    manifest = json.loads(Path("parts/manifest.json").read_text())
+    del manifest["merge_incorrect"]
+    Path("parts/manifest.json").write_text(json.dumps(manifest))
+    Path("parts/part-00000.jsonl").unlink()
+    assert sum(result.images for result in run(["photos"])) == 7
 
 
 @pytest.mark.parametrize("manifest", [None, "{", "[]"])

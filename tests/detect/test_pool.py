@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from facemask.detect.classifier import MaskClassifier
+from facemask.detect.metadata import ModelMetadata
 from facemask.detect.pipeline import detect_masks
 from facemask.detect.pool import Networks
 from facemask.detect.ssd import SSDFaceDetector
@@ -59,6 +60,17 @@ def test_a_keras_model_is_shared_and_an_interpreter_is_not(
     pool = Networks(tmp_path, model_of(content, tmp_path), lambda message: None)
     with pool.acquire() as (_, first), pool.acquire() as (_, second):
         assert (first is second) == shared
+
+
+def test_each_copy_merges_the_incorrect_class(
+    fakes: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    three = ModelMetadata(("with_mask", "without_mask", "incorrect"))
+    monkeypatch.setattr(MaskClassifier, "load", lambda *_: MaskClassifier(lambda x: x, three))
+    model = model_of(b"\x1c\x00\x00\x00TFL3", tmp_path)
+    pool = Networks(tmp_path, model, lambda message: None, merge_incorrect="without_mask")
+    with pool.acquire() as (_, first), pool.acquire() as (_, second):
+        assert first.class_names == second.class_names == ("with_mask", "without_mask")
 
 
 def test_a_pair_comes_back_after_an_error(fakes: None, tmp_path: Path) -> None:
