@@ -154,6 +154,7 @@ def test_a_run_shows_the_steps_in_their_order(drawn_training: DrawnTraining) -> 
     assert re.search(r"\[INFO\] found one face in \d+ of 20 images", output)
     assert "[INFO] 20 images make " in output
     assert "precision    recall  f1-score   support" in output
+    assert "one drawn mask" not in output  # that is of the classic photographs
     assert "[WARN] drawn sample: the model will know the drawings, not faces\n" in errors
     assert "[WARN] skipped or repaired, 1 of 1: " in errors
     assert "broken.jpg: expected an image, found an empty file" in errors
@@ -386,6 +387,8 @@ def test_two_epochs_on_real_photographs(real_training) -> None:
     accuracy = re.search(r"test accuracy ([\d.]+) on 40 images", done.stdout)
     assert accuracy
     assert float(accuracy[1]) >= 0.9
+    remark = "[INFO] the classic photographs alone show one drawn mask, "
+    assert in_order(done.stdout, accuracy[0], remark, "[INFO] wrote ")
     assert metadata_of(folder / "m.keras").training["test_accuracy"] == float(accuracy[1])
 
 
