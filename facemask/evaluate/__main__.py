@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "builtin" in detectors and not args.include_seen:
         trained_on |= read_trained_on(["builtin"], [WEIGHTS])
     info("loading face mask detector model...")
-    models = load_models(names, files, merged, args.merge_incorrect)
+    models = load_models(names, files, merged)
     evaluation = Evaluation(
         models, detectors, args.confidence, args.min_face, trained_on,
         partial(progress, unit="images"),
@@ -117,8 +117,8 @@ def measure(
 
 def find_models(
     given: Sequence[str | None], merge_incorrect: str | None
-) -> tuple[list[Path], list[Path]]:
-    """The model files, and those whose classes are merged, see MaskClassifier.merge_incorrect.
+) -> tuple[list[Path], dict[Path, str]]:
+    """The model files, and for those whose classes are merged the class they are merged into.
 
     Models without those classes stay as they are, so that one of two classes can be compared with
     one of three. Raises FacemaskError for a file that is no model, and UsageError where classes are
@@ -130,26 +130,28 @@ def find_models(
     files = [find_model(text) for text in given]
     for file in files:
         check_model_file(file)
-    merged, problems = [], []
-    for file in files if merge_incorrect else []:
-        try:
-            class_names(file, merge_incorrect)
-            merged.append(file)
-        except UsageError as problem:
-            problems.append(problem)
-    if problems and not merged:
-        raise problems[0]
+    merged: dict[Path, str] = {}
+    problems = []
+    if merge_incorrect:
+        for file in files:
+            try:
+                class_names(file, merge_incorrect)
+                merged[file] = merge_incorrect
+            except UsageError as problem:
+                problems.append(problem)
+        if not merged:
+            raise problems[0]
     if given == [None]:
         info(describe_model(files[0]))
     return files, merged
 
 
 def load_models(
-    names: Sequence[str], files: Sequence[Path], merged: Sequence[Path], into: str
+    names: Sequence[str], files: Sequence[Path], merged: Mapping[Path, str]
 ) -> "dict[str, MaskClassifier]":
     """The mask classifiers by name; all spell their classes as the first one does.
 
-    merged: the files whose classes of incorrectly worn masks are merged into the class `into`.
+    merged: for some files, a class for MaskClassifier.merge_incorrect.
     """
     from facemask.detect.classifier import MaskClassifier
 
@@ -157,7 +159,7 @@ def load_models(
     for name, file in zip(names, files, strict=True):
         model = MaskClassifier.load(file, announce=info)
         if file in merged:
-            model = model.merge_incorrect(into)
+            model = model.merge_incorrect(merged[file])
         first = next(iter(models.values()), model)
         models[name] = model.in_terms_of(first.class_names)
     return models

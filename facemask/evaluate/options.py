@@ -41,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action=Paths,
         default=[None],
         metavar="FILE",
-        help=MODEL_HELP.replace("detector,", "detectors,"),
+        help=MODEL_HELP,
     )
     folders: dict[str, Any] = {"nargs": "+", "action": Paths, "default": [], "metavar": "DIR"}
     add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)

@@ -47,7 +47,10 @@ def alert_labels(class_names: Sequence[str], wanted: Sequence[str] = ()) -> list
     known = f"the model's labels are {', '.join(class_names)}"
     labels = [same_class(label, class_names) for label in wanted]
     if None in labels:
-        raise UsageError(f"--alert-labels: {known}; found {wanted[labels.index(None)]}")
+        unknown = wanted[labels.index(None)]
+        raise UsageError(
+            f"--alert-labels: expected labels that the model has, found {unknown}; {known}"
+        )
     if not wanted:
         meanings = [meaning(name) for name in class_names]
         others = {WITH_MASK} if WITH_MASK in meanings else {None}

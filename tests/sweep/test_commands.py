@@ -79,7 +79,7 @@ WRONG: dict[str, tuple[int, str]] = {
     f"{EVALUATE} --model two.keras --merge-incorrect with_mask": (2, "found with_mask, without_"),
     f"{VIDEO} --track --model two.keras --snapshots new --alert-labels no_mask beard": (
         2,
-        "--alert-labels: the model's labels are with_mask, without_mask; found beard",
+        "found beard; the model's labels are with_mask, without_mask",
     ),
     f"{VIDEO} --track --model own.keras --snapshots new": (
         2,
