@@ -14,6 +14,7 @@ Pair = tuple[Point, Point] | np.ndarray
 SURGICAL_BLUE = (222, 200, 158)  # BGR
 # The mask has coordinates of its own: where its upper corners and its lowest point are in them.
 AXES = np.array([(-1, 0), (1, 0), (0, 1)], np.float32)
+STRAPS = (228, 230, 232)  # BGR
 SHADOW = (20, 22, 40)  # BGR; the skin shines through
 
 # Where a pattern is above 0, its second colour shows; u and v are explained below.
@@ -38,30 +39,6 @@ class MaskPoints:
     lobes: Pair  # where the lower straps do
 
 
-def points_on_face(landmarks: np.ndarray) -> MaskPoints:
-    """Where a mask sits on a face with five known landmarks; the other points are estimated.
-
-    landmarks: (5, 2), x and y in pixels, of the eyes, the tip of the nose and the corners of the
-    mouth, in YuNet's order: of each pair first the one on the picture's left.
-    """
-    eyes, nose, corners = np.split(np.asarray(landmarks, float), [2, 3])
-    mouth = corners.mean(axis=0)
-    across, down = eyes[1] - eyes[0], mouth - eyes.mean(axis=0)
-
-    def pair(outwards: float, downwards: float) -> np.ndarray:
-        """Points beside the eyes, in units of the distances between the eyes and to the mouth."""
-        return eyes + outwards * np.array([-across, across]) + downwards * down
-
-    return MaskPoints(
-        nose=(eyes.mean(axis=0) + nose[0]) / 2,
-        chin=mouth + 0.75 * down,
-        cheeks=pair(0.42, 0.4),
-        jaws=pair(0.28, 1.25),
-        ears=pair(0.6, 0.2),
-        lobes=pair(0.58, 0.7),
-    )
-
-
 def draw_mask(
     image: np.ndarray,
     points: MaskPoints,
@@ -70,14 +47,17 @@ def draw_mask(
     light: tuple[float, float] = (-0.3, -0.5),
     pleats: int = 3,
     pattern: str = "plain",
+    straps: Sequence[float] | np.ndarray = STRAPS,
+    strap_opacity: float = 0.95,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
     """A copy of the picture in which the face wears a mask.
 
     image: BGR uint8 (H, W, 3). colour: BGR, 0 to 255. light: the direction that light comes from, x
     to the right and y down, each -1 to 1; (0, 0) is from the front. pleats: folds across the mask,
-    0 for a sewn mask with a seam down its middle. pattern: one of PATTERNS. rng: chooses how folds
-    and fabric vary; a fixed one by default.
+    0 for a sewn mask with a seam down its middle. pattern: one of PATTERNS. straps: their colour,
+    BGR. strap_opacity: 0 to 1; 0 where hair hides them. rng: chooses how folds and fabric vary; a
+    fixed one by default.
     """
     rng = rng or np.random.default_rng(0)
     corners = np.array([*points.cheeks, points.chin], np.float32)
@@ -100,9 +80,11 @@ def draw_mask(
     painter = Painter(image.astype(np.float32), matrix)
     fall = -0.04 * np.array(light) + (0, 0.04)  # from the mask to its shadow
     painter.paint(outline + fall, colour=SHADOW, opacity=0.38, blur=0.05)
-    straps = np.stack([[left_cheek, right_cheek, left_jaw, right_jaw], ends], axis=1)
-    painter.paint(*straps + fall, colour=SHADOW, width=0.028, opacity=0.3, blur=0.02)
-    painter.paint(*straps, colour=(228, 230, 232), width=0.026, opacity=0.95)
+    lines = np.stack([[left_cheek, right_cheek, left_jaw, right_jaw], ends], axis=1)
+    if strap_opacity:
+        shadow = 0.3 * strap_opacity
+        painter.paint(*lines + fall, colour=SHADOW, width=0.028, opacity=shadow, blur=0.02)
+        painter.paint(*lines, colour=straps, width=0.026, opacity=strap_opacity)
     painter.paint(outline, colour=cloth, blur=0.012)
     return to_bytes(painter.canvas)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from facemask.data.drawn_masks import wear_mask
 from facemask.data.scenes import Scene
 from facemask.errors import FacemaskError
 from facemask.geometry import as_array, ious
 from facemask.images import read_image, write_image
-from facemask.sample_dataset.mask import PATTERNS, draw_mask, points_on_face
 from facemask.train_face_detector.label_store import PseudoLabel
 from facemask.train_face_detector.samples import AnnotatedImage
 
@@ -162,15 +162,7 @@ class Annotator:
                 and overlaps.max(initial=0) > SAME_FACE_IOU
             ):
                 masked[overlaps.argmax()] = True
-                pixels = draw_mask(
-                    pixels,
-                    points_on_face(label.landmarks),
-                    rng.uniform(20, 250, 3),
-                    light=(rng.uniform(-0.5, 0.5), rng.uniform(-0.8, 0)),
-                    pleats=int(rng.integers(0, 4)),
-                    pattern=str(rng.choice(PATTERNS, p=[0.7, 0.1, 0.1, 0.1])),
-                    rng=rng,
-                )
+                pixels = wear_mask(pixels, label.landmarks, "proper", rng)
         if not masked.any():
             return None
         write_image(copy, pixels)

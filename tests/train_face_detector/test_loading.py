@@ -14,7 +14,6 @@ from facemask.errors import FacemaskError
 from facemask.files import file_digest
 from facemask.geometry import FaceBox
 from facemask.images import read_image
-from facemask.sample_dataset.mask import points_on_face
 from facemask.train_face_detector import loading
 from facemask.train_face_detector.label_store import LabelStore, find_labels
 from facemask.train_face_detector.loading import (
@@ -201,7 +200,7 @@ def test_masks_are_drawn_on_the_faces_that_yunet_is_sure_of(tmp_path: Path) -> N
     assert masked
     assert masked.labels == ("with_mask", "without_mask")
     pixels = read_image(tmp_path / "copy.png")
-    assert pixels[190, 150].max() > 10
+    assert pixels[190, 150].any()
     assert pixels[100:220, 600:700].max() == 0
     nobody = Annotator(labels_of(), {}, {"street"})
     assert nobody.with_masks(image, tmp_path / "none.png", rng) is None
@@ -219,19 +218,6 @@ def test_rare_kinds_and_crowds_weigh_more() -> None:
     assert weights[0] < weights[-2] < weights[-3]
     assert weights[-1] == 0.5
     assert weights[-2] == pytest.approx(2 * weights[0])  # four faces
-
-
-def test_points_for_a_mask_follow_the_face() -> None:
-    points = points_on_face(np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]]))
-    assert points.nose == pytest.approx((60, 50))
-    assert points.chin == pytest.approx((60, 110))
-    (left, upper), (right, same) = points.cheeks
-    assert left + right == pytest.approx(120)
-    assert left < 40 < 80 < right
-    assert upper == same
-    assert 40 < upper < 60
-    turned = points_on_face(np.array([[80, 40], [80, 80], [60, 60], [40, 45], [40, 75]]))
-    assert turned.chin == pytest.approx((10, 60))
 
 
 def write_scene(folder: Path, name: str, rng: np.random.Generator) -> str:
