@@ -21,7 +21,8 @@ from facemask.files import check_writable, file_digest, find, write_text
 
 if TYPE_CHECKING:
     from facemask.detect.classifier import MaskClassifier
-    from facemask.detect.types import Detector
+    from facemask.detect.types import Classifier, Detector
+    from facemask.evaluate.group_figures import Landmarks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask.data.splits import split_path
     from facemask.detect.builtin import WEIGHTS
+    from facemask.evaluate.group_figures import measure_groups
+    from facemask.evaluate.groups import read_table
     from facemask.evaluate.image_sets import distinct_names, read_trained_on
     from facemask.evaluate.metrics import rounded
     from facemask.evaluate.plots import write_pictures
@@ -38,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files, merged = find_models(args.model, args.merge_incorrect)
     table, data = args.output / "table.md", args.output / "evaluation.json"
     check_writable(table, data)
+    group_table = read_table(find(args.groups_csv)) if args.groups_csv else None
     names = distinct_names(files)
     trained_on = {} if args.include_seen else read_trained_on(names, files)
     for name, split in zip(names, map(split_path, files), strict=True):
@@ -55,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     class_names = evaluation.class_names
     jobs = [(evaluation.class_folders, find(text)) for text in args.dataset]
     jobs += [(evaluation.scenes, find(text)) for text in args.scenes]
+    if args.groups:
+        by_group = partial(measure_groups, evaluation, load_landmarks(args.face), group_table)
+        jobs += [(by_group, find(text)) for text in args.groups]
     sets, failed = measure(jobs)
     if not sets:
         return 1
@@ -64,23 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_text(table, text)
     mistakes = None if args.no_pictures else evaluation.mistakes
     pictures = write_pictures(args.output, sets, mistakes)
+    kept = ("confidence", "min_face", "include_seen", "merge_incorrect")
+    settings = {name: getattr(args, name) for name in kept}
     record = {
-        "settings": {
-            "confidence": args.confidence,
-            "min_face": args.min_face,
-            "include_seen": args.include_seen,
-            "merge_incorrect": args.merge_incorrect,
-            "detectors": list(detectors),
-        },
+        "settings": settings | {"detectors": list(detectors)},
         "models": [
-            {
-                "name": name,
-                "sha256": file_digest(file),
-                "class_names": list(models[name].class_names),
-                "margin": models[name].margin,
-                "split_known": split_path(file).is_file(),
-            }
-            for name, file in zip(names, files, strict=True)
+            describe(name, file, models[name]) for name, file in zip(names, files, strict=True)
         ],
         "sets": rounded(sets),
         "failed": failed,
@@ -89,6 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_text(data, json.dumps(record, indent=2) + "\n")
     info(f"wrote {table}, {data.name} and {len(pictures)} pictures beside them")
     return 1 if failed else 0
+
+
+def describe(name: str, file: Path, model: "Classifier") -> dict[str, Any]:
+    """What evaluation.json says of a model."""
+    from facemask.data.splits import split_path
+
+    return {
+        "name": name,
+        "sha256": file_digest(file),
+        "class_names": list(model.class_names),
+        "margin": model.margin,
+        "split_known": split_path(file).is_file(),
+    }
 
 
 def measure(
@@ -179,6 +188,20 @@ def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str
         names = [name for name, kind in fetched.items() if kind.has_weights(weights)] + ["builtin"]
     info(f"loading face detector models: {', '.join(names)}...")
     return {name: registry.load_detector(name, weights, bulk=True) for name in names}
+
+
+def load_landmarks(folder: str | None) -> "Landmarks | None":
+    """What finds the landmarks that masks are drawn by; None without YuNet's weights."""
+    from facemask.detect.yunet import YuNetFaceDetector
+
+    weights = find(folder or FACE_FOLDER)
+    if YuNetFaceDetector.has_weights(weights):
+        return YuNetFaceDetector.load(weights).detect_landmarks
+    warn(
+        f"{weights}: without YuNet's weights no masks are drawn on"
+        " (python -m facemask.downloads yunet)"
+    )
+    return None
 
 
 def report_skipped(record: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from facemask.class_names import WITH_MASK, meaning
 from facemask.detect.types import Classifier
+from facemask.evaluate.detection import LIGHTS, light_group
 from facemask.evaluate.mask_colour import mask_colour
 from facemask.evaluate.metrics import agreement, classification
 from facemask.geometry import FaceBox
@@ -20,6 +21,7 @@ BATCH_BYTES = 64 * 2**20
 # How many of the most confident mistakes are kept for people to look at, and pixels a side.
 MAX_MISTAKES = 24
 THUMBNAIL_SIDE = 160
+GREY = "grey copies"  # of crops, as cameras give them at night
 
 Models = Mapping[str, Classifier]  # by name, in the order of the tables
 
@@ -33,6 +35,7 @@ class Crop:
     counts: bool  # in a row of the tables and among the mistakes
     width: int  # without any margin, pixels
     colour: str | None  # of the mask; None for crops of other classes
+    light: str  # on it, one of detection.LIGHTS
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # by model, (C,) float32
     predicted: dict[str, str] = field(default_factory=dict)  # by model, the most probable class
 
@@ -71,7 +74,7 @@ class CropClassifier:
             margin: image if box is None else crop_face(image, box, margin).copy()
             for margin in {model.margin for model in self._models.values()}
         }
-        self.crops.append(Crop(truth, name, counts, face.shape[1], colour))
+        self.crops.append(Crop(truth, name, counts, face.shape[1], colour, light_group(face)))
         self._batch.append((self.crops[-1], pixels))
         self._batch_bytes += sum(array.nbytes for array in pixels.values())
         if len(self._batch) >= BATCH_CROPS or self._batch_bytes >= BATCH_BYTES:
@@ -151,3 +154,10 @@ def accuracy_by_group(
                 for model in members[0].predicted
             }
     return ratios
+
+
+def accuracy_by_light(crops: Sequence[Crop], grey: Sequence[Crop]) -> dict[str, Any]:
+    """accuracy_by_group for the light on crops, and for grey copies of them."""
+    return accuracy_by_group(crops, lambda crop: crop.light, LIGHTS) | accuracy_by_group(
+        grey, lambda _: GREY, [GREY]
+    )

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from facemask.evaluate.metrics import Ratio
-from facemask.geometry import FaceBox, ious
+from facemask.geometry import ious
 
 # A detection is of an annotated face from this overlap on, as in Pascal VOC.
 IOU_THRESHOLD = 0.5
@@ -162,10 +162,9 @@ def width_group(width: float) -> str:
     return WIDTHS[bisect(WIDTH_LIMITS, width)]
 
 
-def light_group(image: np.ndarray, box: FaceBox) -> str:
-    """The one of LIGHTS that a face belongs to. image: (H, W, 3) uint8, BGR; box: inside it."""
-    pixels = image[box.y1 : box.y2, box.x1 : box.x2]
-    return LIGHTS[bisect(LIGHT_LIMITS, float(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).mean()))]
+def light_group(face: np.ndarray) -> str:
+    """The one of LIGHTS that a face belongs to. face: its box's pixels, (H, W, 3) uint8, BGR."""
+    return LIGHTS[bisect(LIGHT_LIMITS, float(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).mean()))]
 
 
 def detection_metrics(

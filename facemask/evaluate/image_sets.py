@@ -36,8 +36,8 @@ def read_unseen(
     unseen: list[Path] = []
     left_out: Counter[str] = Counter()
     for path in progress(paths, total=len(paths)) if trained_on else paths:
-        digest = _digest(path) if trained_on else ""
-        seen_by = [model for model, digests in trained_on.items() if digest in digests]
+        content = digest(path) if trained_on else ""
+        seen_by = [model for model, digests in trained_on.items() if content in digests]
         left_out.update(seen_by)
         if not seen_by:
             unseen.append(path)
@@ -145,7 +145,8 @@ def numbered(names: Sequence[str]) -> list[str]:
     return taken
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The sha256 of a file's bytes; empty for one that can't be read."""
     try:
         return file_digest(path)
     except OSError:  # reading the image reports the error

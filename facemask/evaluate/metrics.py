@@ -55,7 +55,6 @@ def classification(
     truth: N class names; probabilities: (N, C), columns as class_names.
     Raises ValueError for no crops, or a class that is not in class_names.
     """
-    from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     if not len(truth) or not set(truth) <= set(class_names):
@@ -74,13 +73,11 @@ def classification(
     )
     known = columns.astype(object)
     known[np.isnan(columns)] = None
-    # Wilson's interval; unlike the textbook one, it holds near 0 and 1.
-    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
     return Classification(
         crops=len(labels),
         correct=correct,
         accuracy=correct / len(labels),
-        interval=(float(interval.low), float(interval.high)),
+        interval=wilson_interval(correct, len(labels)),
         balanced_accuracy=float(np.nanmean(columns[1])),
         classes={
             name: ClassFigures(precision, recall, f1, int(support))
@@ -91,6 +88,17 @@ def classification(
         confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=indices).tolist())),
         calibration_error=expected_calibration_error(labels, probabilities),
     )
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a ratio, 0 to 1; unlike the textbook one, Wilson's holds near 0 and 1.
+
+    total: at least 1.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -43,13 +43,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help=MODEL_HELP,
     )
-    folders: dict[str, Any] = {"nargs": "+", "action": Paths, "default": [], "metavar": "DIR"}
-    add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
-    add(
-        "--scenes",
-        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
-        **folders,
-    )
+    _add_data(parser)
     add_merge_argument(parser)
     add("-f", "--face", metavar="DIR", help=f"folder with face detectors' weights ({FACE_FOLDER})")
     add(
@@ -85,6 +79,33 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--include-seen", action="store_true", help="keep images that a model was trained on")
     add("--no-pictures", action="store_true", help="write no sheets of mistakes")
     args = parser.parse_args(argv)
-    if not args.dataset and not args.scenes:
-        parser.error("expected --dataset or --scenes, found neither")
+    if not (args.dataset or args.scenes or args.groups):
+        parser.error("expected --dataset, --scenes or --groups, found none")
+    if args.groups_csv and not args.groups:
+        parser.error("--groups-csv needs the folders of its faces, --groups")
     return args
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Add what the models are measured on."""
+    add = parser.add_argument
+    folders: dict[str, Any] = {"nargs": "+", "action": Paths, "default": [], "metavar": "DIR"}
+    add("-d", "--dataset", help="folders with a sub-folder of images for each class", **folders)
+    add(
+        "--scenes",
+        help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO)",
+        **folders,
+    )
+    add(
+        "--groups",
+        help="folders of faces whose names tell groups of people, AGE_GENDER_RACE_NUMBER as in"
+        " UTKFace: errors by group, on the faces as they are, and with masks drawn on",
+        **folders,
+    )
+    add(
+        "--groups-csv",
+        type=Path,
+        metavar="FILE",
+        help="CSV file that tells the groups of the faces in --groups instead: a column file or"
+        " sha256, columns such as age or kind and, if wanted, label and the box x1, y1, x2, y2",
+    )

@@ -10,13 +10,22 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
 
 from facemask.data.dataset import Progress, no_progress
+from facemask.data.face_crops import only_face
 from facemask.data.scenes import AnnotatedFace, load_scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
-from facemask.evaluate.crops import Crop, CropClassifier, Mistakes, Models, accuracy_by_group
+from facemask.evaluate.crops import (
+    Crop,
+    CropClassifier,
+    Mistakes,
+    Models,
+    accuracy_by_group,
+    accuracy_by_light,
+)
 from facemask.evaluate.detection import (
     AP_CONFIDENCE,
     WIDTHS,
@@ -30,7 +39,7 @@ from facemask.evaluate.detection import (
 from facemask.evaluate.image_sets import TrainedOn, labelled_files, read_unseen
 from facemask.evaluate.mask_colour import COLOURS
 from facemask.geometry import FaceBox, as_array
-from facemask.images import resize
+from facemask.images import crop_face, resize
 
 # How the detectors' speed is measured: height and width, and calls of each.
 TIMED_SIZE = (480, 640)
@@ -40,7 +49,7 @@ WARM_UPS, TIMED_CALLS = 3, 20
 BOX_COUNTS = ("none", "one", "several")
 
 
-def _new_record(name: str, problems: Sequence[str]) -> dict[str, Any]:
+def new_record(name: str, problems: Sequence[str]) -> dict[str, Any]:
     """The record of a set without figures: its keys in evaluation.json, in their order."""
     return {
         "name": name,
@@ -63,6 +72,10 @@ def _new_record(name: str, problems: Sequence[str]) -> dict[str, Any]:
         "box_counts": {},  # of class folders, by detector: images by BOX_COUNTS
         "by_width": {},  # of scenes: of all annotated faces of known classes, however narrow
         "by_colour": {},  # of the masked crops of the first row, by the colour of the mask
+        "by_light": {},  # of the crops of the first row, and of grey copies of them
+        # Of folders of groups, see group_figures: by measure and column.
+        "by_group": {},
+        "group_differences": {},
     }
 
 
@@ -108,8 +121,8 @@ class Evaluation:
         which none can be read or none is left.
         """
         labels, problems = labelled_files(folder, self.class_names)
-        record = _new_record(name, problems)
-        whole, faces = CropClassifier(self.models), CropClassifier(self.models)
+        record = new_record(name, problems)
+        whole, faces, grey = (CropClassifier(self.models) for _ in range(3))
         counts = {key: dict.fromkeys(BOX_COUNTS, 0) for key in self.detectors}
         images = read_unseen(folder, list(labels), record, self.trained_on, self.progress)
         for path, image in images:
@@ -123,15 +136,17 @@ class Evaluation:
             candidates = next(iter(boxes.values()))
             face = candidates[0] if len(candidates) == 1 else None
             faces.add(image, face, labels[path], path.name)
+            grey.add(_grey(image), face, labels[path], path.name)
         first, count = next(iter(counts.items()))
         note = (
             f"{record['images'] - count['one']} of {record['images']} in which {first} does not"
             " find just one face, used whole"
         )
-        self._add_row(record, faces, "faces cropped as at use", note)
-        self._add_row(record, whole, "whole images")
+        self.add_row(record, faces, "faces cropped as at use", note)
+        self.add_row(record, whole, "whole images")
         record["box_counts"] = counts
         record["by_colour"] = accuracy_by_group(faces.crops, lambda crop: crop.colour, COLOURS)
+        record["by_light"] = accuracy_by_light(faces.crops, grey.finish())
         return record
 
     def scenes(self, folder: Path, name: str) -> dict[str, Any]:
@@ -145,8 +160,8 @@ class Evaluation:
         """
         loaded = load_scenes(folder, self.progress).in_terms_of(self.class_names)
         faces_of = {scene.path: scene.faces for scene in loaded.scenes}
-        record = _new_record(name, loaded.problems)
-        annotated = CropClassifier(self.models)
+        record = new_record(name, loaded.problems)
+        annotated, grey = CropClassifier(self.models), CropClassifier(self.models)
         detected = {key: CropClassifier(self.models) for key in self.detectors}
         scenes: dict[str, list[ImageBoxes]] = {key: [] for key in self.detectors}
         unknown: Counter[str] = Counter()
@@ -157,6 +172,8 @@ class Evaluation:
                 if face.label in self.class_names:
                     counts = face.box.width >= self.min_face
                     annotated.add(image, face.box, face.label, _place(path, face.box), counts)
+                    if counts:
+                        grey.add(_grey(image), face.box, face.label, _place(path, face.box))
                 else:
                     unknown[face.label] += 1
             for key, crops in detected.items():
@@ -169,15 +186,20 @@ class Evaluation:
         faces = annotated.finish()
         wide = [crop for crop in faces if crop.counts]
         note = f"{len(faces) - len(wide)} narrower faces are not among them"
-        self._add_row(record, annotated, f"annotated boxes >= {self.min_face} px", note)
+        self.add_row(record, annotated, f"annotated boxes >= {self.min_face} px", note)
         record["by_width"] = accuracy_by_group(faces, lambda crop: width_group(crop.width), WIDTHS)
         record["by_colour"] = accuracy_by_group(wide, lambda crop: crop.colour, COLOURS)
+        record["by_light"] = accuracy_by_light(wide, grey.finish())
         record["milliseconds"] = time_detectors(self.detectors, image)
         for key, crops in detected.items():
             self._measure_detector(record, key, scenes[key], crops)
         return record
 
-    def _add_row(
+    def only_face(self, image: np.ndarray) -> FaceBox | None:
+        """The face of a portrait, as the first detector finds it; None for none or several."""
+        return only_face(image, next(iter(self.detectors.values())), self.confidence)
+
+    def add_row(
         self, record: dict[str, Any], crops: CropClassifier, name: str, note: str = ""
     ) -> None:
         record["rows"].append(crops.row(name, note))
@@ -203,7 +225,7 @@ class Evaluation:
             boxes=as_array(boxes),
             scores=np.array([box.confidence for box in boxes]),
             face_labels=[face.label for face in faces],
-            face_lights=[light_group(image, face.box) for face in faces],
+            face_lights=[light_group(crop_face(image, face.box)) for face in faces],
         )
         matches = match_boxes(scene.faces, scene.boxes, scene.scores)
         for box, match in zip(boxes, matches, strict=True):
@@ -222,7 +244,7 @@ class Evaluation:
             f"{labelled} of {len(above)} boxes are of an annotated face of a known class; the"
             " figures are of these"
         )
-        self._add_row(record, crops, f"boxes of {key}", note)
+        self.add_row(record, crops, f"boxes of {key}", note)
         record["findings"][key] = detection_metrics(scenes, self.confidence, self.class_names)
         faces = average_precision([replace(scene, face_labels=None) for scene in scenes])
         record["face_average_precision"][key] = {"AP50": faces.ap50, "AP": faces.ap}
@@ -270,6 +292,11 @@ def time_detectors(detectors: Mapping[str, Detector], image: np.ndarray) -> dict
             if turn >= WARM_UPS:
                 seconds[name].append(perf_counter() - start)
     return {name: median(values) * 1e3 for name, values in seconds.items()}
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """An image without its colours, as cameras give it at night; (H, W, 3) all the same."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
 def _place(path: Path, box: FaceBox) -> str:

@@ -1,5 +1,6 @@
 """An evaluation as Markdown tables, aligned to be read as they are."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from facemask.evaluate.detection import (
     LIGHT_LIMITS,
     WIDE_FACE_PX,
 )
+from facemask.evaluate.group_figures import AS_THEY_ARE, MIN_GROUP, GroupCount
 from facemask.evaluate.metrics import Ratio
 
 NOTES = """\
@@ -40,13 +42,29 @@ COLOUR_TITLE = """\
 Masked faces right by colour of the mask: the colour is a coarse guess from the pixels, which the
 light changes."""
 
+LIGHT_TITLE = """\
+Right by the light on the face (dark: a mean grey below {dark}; bright: from {bright} on), and of
+the same faces without colours, as cameras give them at night."""
+
+GROUP_TITLE = """\
+Errors by group, in %, with their 95 % interval (Wilson)."""
+
+GROUP_NOTES = """\
+As they are: of the photographs. The others are of the same faces with a drawn mask: worn properly,
+below the nose, on the chin. `: with_mask` is the share of these that is called with_mask, also by
+models that do not know masks worn incorrectly. Largest difference: in points, between two groups
+of at least {least} faces; (few) marks a group of fewer, which says too little to be compared. What
+this does not show: real masks, and faces in the street. Labels of age and race are estimates."""
+
 AGREEMENT_NOTES = "Same label: the share of crops that both models give the same class."
 
 Rows = list[dict[str, Any]]  # cells by column
 Records = Sequence[dict[str, Any]]  # of sets, see runner
 
 # Columns of words are aligned on the left, the others on the right.
-WORD_COLUMNS = ("data", "crops", "model", "models", "detector", "width", "colour")
+WORD_COLUMNS = (
+    "data", "crops", "model", "models", "detector", "width", "colour", "light", "column", "group",
+)  # fmt: skip
 
 
 def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
@@ -71,13 +89,21 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         for record in sets
         for colour, ratios in record["by_colour"].items()
     ]
+    lights: Rows = [
+        {"data": record["name"], "light": light} | _ratio_cells(ratios)
+        for record in sets
+        for light, ratios in record["by_light"].items()
+    ]
     lowest = min(AP_CONFIDENCE, confidence)
+    limits = dict(zip(("dark", "bright"), LIGHT_LIMITS, strict=True))
     blocks = [  # the text above, the rows, the texts below
         ("", _class_rows(sets, known), ["\n".join(notes), NOTES]),
         (WIDTH_TITLE, widths, []),
         (COLOUR_TITLE, colours, []),
+        (LIGHT_TITLE.format(**limits), lights, []),
+        (GROUP_TITLE, _group_rows(sets), [GROUP_NOTES.format(least=MIN_GROUP)]),
         (BOXES_TITLE, _box_count_rows(sets), []),
-        ("", _detection_rows(sets), [_detection_notes(confidence)]),
+        ("", _detection_rows(sets), [DETECTION_NOTES.format(confidence=confidence, **limits)]),
         ("", _precision_rows(sets), [PRECISION_NOTES.format(confidence=lowest)]),
         ("", _agreement_rows(sets), [AGREEMENT_NOTES]),
     ]
@@ -85,11 +111,6 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         text for above, rows, below in blocks if rows for text in (above, _table(rows), *below)
     ]
     return "\n\n".join(filter(None, texts)) + "\n"
-
-
-def _detection_notes(confidence: float) -> str:
-    dark, bright = LIGHT_LIMITS
-    return DETECTION_NOTES.format(confidence=confidence, dark=dark, bright=bright)
 
 
 def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
@@ -112,6 +133,38 @@ def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
                 }
                 rows.append(start | row)
     return rows
+
+
+def _group_rows(sets: Records) -> Rows:
+    rows: Rows = []
+    for record in sets:
+        measures: list[str] = ["number", *record["by_group"]]
+        empty = dict.fromkeys(measures, "-")  # the columns in their order
+        of_group: dict[tuple[str, str, str], dict[str, str]] = defaultdict(empty.copy)
+        for measure, columns in record["by_group"].items():
+            for column, groups in columns.items():
+                for group, models in groups.items():
+                    for model, count in models.items():
+                        cells = of_group[column, group, model]
+                        cells[measure] = _with_interval(count)
+                        if measure == AS_THEY_ARE:
+                            few = " (few)" if count.total < MIN_GROUP else ""
+                            cells["number"] = f"{count.total}{few}"
+                differences = record["group_differences"][measure].get(column, {})
+                for model, found in differences.items():
+                    between = f" ({found['highest']}, {found['lowest']})"
+                    text = _percent(found["difference"]) + between * bool(found["difference"])
+                    of_group[column, "largest difference", model][measure] = text
+        rows += [
+            {"data": record["name"], "column": column, "group": group, "model": model} | cells
+            for (column, group, model), cells in of_group.items()
+        ]
+    return rows
+
+
+def _with_interval(count: GroupCount) -> str:
+    low, high = count.interval
+    return f"{_percent(count.count / count.total)} ({low * 100:.1f}-{high * 100:.1f})"
 
 
 def _box_count_rows(sets: Records) -> Rows:

@@ -26,7 +26,7 @@ from facemask.evaluate.metrics import Ratio
 from facemask.evaluate.runner import time_detectors
 from facemask.files import replacing
 from facemask.geometry import FaceBox, as_array
-from facemask.images import read_image
+from facemask.images import crop_face, read_image
 from facemask.train.checkpoint import History
 from facemask.train_face_detector.loading import Loaded
 from facemask.train_face_detector.samples import AnnotatedImage
@@ -101,7 +101,7 @@ def _detect(
     for image in images:
         pixels = read_image(image.path)
         corners = np.rint(image.faces).astype(int).tolist()
-        lights = [light_group(pixels, FaceBox(*box, confidence=1.0)) for box in corners]
+        lights = [light_group(crop_face(pixels, FaceBox(*box, confidence=1.0))) for box in corners]
         for name, detector in detectors.items():
             boxes = detector.detect(pixels, AP_CONFIDENCE)
             scores = np.array([box.confidence for box in boxes])

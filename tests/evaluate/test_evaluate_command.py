@@ -523,6 +523,45 @@ def test_accuracy_by_colour_is_of_faces_without_a_margin(photos: Path, model: st
     assert "Right by face width" not in Path("evaluation/table.md").read_text()
 
 
+@pytest.mark.parametrize("model", [MODEL, "other.keras"])
+def test_accuracy_by_light_is_of_faces_without_a_margin(photos: Path, model: str) -> None:
+    """The second model is always wrong: of the bright face in the dark it sees the dark."""
+    found = evaluated("--model", model, "--dataset", "photos")["sets"][0]
+    right = 1 if model == MODEL else 0
+    assert found["by_light"] == {
+        "dark": {model: {"right": right, "total": 2}},
+        "bright": {model: {"right": right, "total": 2}},
+        "grey copies": {model: {"right": 2 * right, "total": 4}},
+    }
+    percent = f"{50 * right:.1f}"
+    assert ["photos", "dark", f"{percent} ({right}/2)"] in table_cells()
+    assert ["photos", "grey copies", f"{percent} ({2 * right}/4)"] in table_cells()
+
+
+def test_accuracy_by_light_in_scenes_is_of_the_faces_that_count(scenes: Path) -> None:
+    """The unmasked face, 30 pixels wide; the masked one is too narrow."""
+    found = evaluated("--scenes", "street")["sets"][0]
+    ratios = {MODEL: {"right": 1, "total": 1}}
+    assert found["by_light"] == {"dark": ratios, "grey copies": ratios}
+
+
+def test_grey_copies_have_no_colours(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that tells classes by colour knows nothing of grey copies."""
+
+    class Colours(FakeClassifier):
+        def predict(self, crops: list[np.ndarray]) -> np.ndarray:
+            coloured = [np.ptp(crop, axis=2).max() > 0 for crop in crops]
+            return np.array([[0.9, 0.1] if colour else [0.2, 0.8] for colour in coloured])
+
+    monkeypatch.setattr(classifier.MaskClassifier, "load", lambda path, announce: Colours())
+    cv2.imwrite("photos/with_mask/blue.png", np.full((60, 80, 3), (200, 90, 20), np.uint8))
+    for name in ("plain", "shadow"):
+        Path(f"photos/with_mask/{name}.png").unlink()
+    by_light = evaluated("--dataset", "photos")["sets"][0]["by_light"]
+    assert by_light["usual"][MODEL] == {"right": 1, "total": 1}
+    assert by_light["grey copies"][MODEL] == {"right": 2, "total": 3}
+
+
 # --- what is written ---
 
 

@@ -11,7 +11,9 @@ def test_a_sheet_has_as_many_pictures_as_there_are_mistakes() -> None:
     image = np.full((30, 20, 3), (255, 0, 0), np.uint8)  # blue, BGR
     names = [f"cost$_{number}$.jpg" for number in range(8)]
     rows, predicted = {"m": np.array([0.013, 0.987])}, {"m": "b"}
-    mistakes = [(Crop("a", name, True, 20, None, rows, predicted), image) for name in names]
+    mistakes = [
+        (Crop("a", name, True, 20, None, "usual", rows, predicted), image) for name in names
+    ]
     figure = plots.mistakes_figure(mistakes, "m", "title")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(figure.axes) == 12
