@@ -1,4 +1,4 @@
-"""Measure mask detectors on class folders and on annotated scenes.
+"""Measure mask detectors on class folders, on annotated scenes, and by group of people.
 
 python -m facemask.evaluate --model mask_detector.keras --dataset photos --scenes street
 """

@@ -1,10 +1,12 @@
 """Measure models by group: on faces as they are, and on unmasked ones with masks drawn on."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -79,19 +81,14 @@ def measure_groups(
         of_path.setdefault(face.path, []).append(face)
     crops = {way: CropClassifier(evaluation.models) for way in (None, *DRAWN)}
     members: dict[str | None, list[GroupedFace]] = {way: [] for way in crops}
-    number = whole = 0
-    paths = list(of_path)
-    for path, image in read_unseen(
-        folder, paths, record, evaluation.trained_on, evaluation.progress
-    ):
+    whole = 0
+    images = read_unseen(folder, list(of_path), record, evaluation.trained_on, evaluation.progress)
+    for path, image in images:
         detected = landmarks(image) if landmarks else []
         for face in of_path[path]:
-            number += 1
             box = face.box.clip(*image.shape[1::-1]) if face.box else evaluation.only_face(image)
-            if box and not box.area:
-                record["problems"].append(
-                    f"{path}: box {face.box and face.box.corners} is outside of it; skipped"
-                )
+            if face.box and box and not box.area:
+                record["problems"].append(f"{path}: box {face.box.corners} is outside; skipped")
                 continue
             whole += box is None
             crops[None].add(image, box, face.label, path.name)
@@ -100,7 +97,9 @@ def measure_groups(
             if points is None or meaning(face.label) != WITHOUT_MASK or KIND in face.groups:
                 continue
             for index, way in enumerate(DRAWN):
-                worn = wear_mask(image, points, way, np.random.default_rng((number, index)))
+                # The same mask in every run, whichever other faces there are.
+                seed = crc32(os.fsencode(path.name)), index
+                worn = wear_mask(image, points, way, np.random.default_rng(seed))
                 label = same_class(WAYS[way], evaluation.class_names)
                 crops[way].add(worn, box, label, path.name)
                 members[way].append(face)

@@ -50,11 +50,14 @@ GROUP_TITLE = """\
 Errors by group, in %, with their 95 % interval (Wilson)."""
 
 GROUP_NOTES = """\
-As they are: of the photographs. The others are of the same faces with a drawn mask: worn properly,
-below the nose, on the chin. `: with_mask` is the share of these that is called with_mask, also by
-models that do not know masks worn incorrectly. Largest difference: in points, between two groups
-of at least {least} faces; (few) marks a group of fewer, which says too little to be compared. What
-this does not show: real masks, and faces in the street. Labels of age and race are estimates."""
+As they are: of the photographs. (few) marks a group of less than {least} faces, too few to be
+compared. Largest difference: in points, between the two other groups that are farthest apart."""
+
+DRAWN_NOTES = """\
+The other columns are of the same faces with a mask drawn on: worn properly, below the nose, on the
+chin. `: with_mask` is the share of these that is called with_mask, also by models that do not know
+masks worn incorrectly. Drawn masks are not real ones: differences between groups say more than the
+errors themselves."""
 
 AGREEMENT_NOTES = "Same label: the share of crops that both models give the same class."
 
@@ -94,6 +97,7 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         for record in sets
         for light, ratios in record["by_light"].items()
     ]
+    drawn = DRAWN_NOTES if any(len(record["by_group"]) > 1 for record in sets) else ""
     lowest = min(AP_CONFIDENCE, confidence)
     limits = dict(zip(("dark", "bright"), LIGHT_LIMITS, strict=True))
     blocks = [  # the text above, the rows, the texts below
@@ -101,7 +105,7 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
         (WIDTH_TITLE, widths, []),
         (COLOUR_TITLE, colours, []),
         (LIGHT_TITLE.format(**limits), lights, []),
-        (GROUP_TITLE, _group_rows(sets), [GROUP_NOTES.format(least=MIN_GROUP)]),
+        (GROUP_TITLE, _group_rows(sets), [GROUP_NOTES.format(least=MIN_GROUP), drawn]),
         (BOXES_TITLE, _box_count_rows(sets), []),
         ("", _detection_rows(sets), [DETECTION_NOTES.format(confidence=confidence, **limits)]),
         ("", _precision_rows(sets), [PRECISION_NOTES.format(confidence=lowest)]),

@@ -326,7 +326,7 @@ def test_a_box_outside_of_the_image_is_one_line(
     write(Path("faces", "a.png"))
     text = "file,kind,x1,y1,x2,y2\na.png,hand,100,100,140,140\na.png,hand,10,8,50,56\n"
     record = evaluated("faces", "--groups-csv", str(table(text)))
-    assert record["problems"] == ["faces/a.png: box (100, 100, 140, 140) is outside of it; skipped"]
+    assert record["problems"] == ["faces/a.png: box (100, 100, 140, 140) is outside; skipped"]
     assert record["by_group"]["as they are"]["kind"]["hand"]["mask_detector.keras"]["total"] == 1
     assert capsys.readouterr().err.count("outside") == 1
 
@@ -348,6 +348,24 @@ def test_without_yunet_no_masks_are_drawn(
     write(Path("faces", "30_0_1_1.png"))
     assert list(evaluated("faces")["by_group"]) == ["as they are"]
     assert "without YuNet's weights no masks are drawn on" in capsys.readouterr().err
+
+
+@pytest.mark.assets
+def test_the_real_networks(run_script, assets: Path, tmp_path: Path) -> None:
+    """Twenty-nine faces, with the model that comes with the project."""
+    (tmp_path / "faces").mkdir()
+    for path in sorted((assets / "faces_by_group").iterdir())[::50][:29]:
+        (tmp_path / "faces" / path.name).symlink_to(path)
+    done = run_script(
+        "-m", "facemask.evaluate", "--groups", "faces", "--detector", "ssd",
+        "--face", assets / "face_detector", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["sets"]
+    for title in ("as they are", "mask drawn on"):
+        (count,) = record["by_group"][title]["all"]["all"].values()
+        assert count["total"] >= 28
+        assert count["count"] <= 2
 
 
 def test_nothing_written_tells_of_the_machine(command: FakeDetector, tmp_path: Path) -> None:
