@@ -30,8 +30,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog=COMMAND,
         description="Measure mask detectors on class folders, on annotated scenes, and by group of"
         " people, all on the same images. Images that one of them was trained on, as the"
-        " .split.json beside it says, are left out. Writes table.md, evaluation.json, and pictures: a confusion matrix for"
-        " each figure, and sheets of the most confident mistakes, which show people's faces.",
+        " .split.json beside it says, are left out. Writes table.md, evaluation.json, and pictures:"
+        " a confusion matrix for each figure, and sheets of the most confident mistakes, which show"
+        " people's faces.",
     )
     add = parser.add_argument
     add(

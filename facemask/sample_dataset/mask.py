@@ -1,5 +1,6 @@
 """Draws a face mask onto a picture of a face."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,11 @@ SHADOW = (20, 22, 40)  # BGR; the skin shines through
 
 # Where a pattern is above 0, its second colour shows; u and v are explained below.
 _WAVES = {
-    "plain": lambda u, v: np.full_like(u, -1),
     "dots": lambda u, v: np.sin(u * 20) * np.sin(v * 19) - 0.45,
     "stripes": lambda u, v: np.sin(v * 40) - 0.2,
     "checks": lambda u, v: np.sin(u * 22) * np.sin(v * 20),
 }
-PATTERNS = tuple(_WAVES)
+PATTERNS = ("plain", *_WAVES)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def draw_mask(
     outline = np.concatenate([top, bottom[::-1]])
 
     def cloth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        above = np.interp(x, top[:, 0], top[:, 1])
-        v = (y - above) / np.maximum(np.interp(x, bottom[:, 0], bottom[:, 1]) - above, 0.05)
-        u = x - nose[0] * (1 - v)
+        above, below = (np.interp(x, *edge.T).astype(np.float32) for edge in (top, bottom))
+        v = (y - above) / np.maximum(below - above, 0.05)
+        u = x - float(nose[0]) * (1 - v)
         brightness = _shading(u, v, light) * _relief(u, v, pleats, rng)
         return _pattern(np.asarray(colour), pattern, u, v) * brightness[..., None]
 
@@ -101,7 +101,9 @@ def _edge(left: np.ndarray, middle: np.ndarray, right: np.ndarray, sag: float) -
 
 
 def _pattern(colour: np.ndarray, pattern: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The colour of the cloth in flat light, BGR (h, w, 3), 0 to 255."""
+    """The colour of the cloth in flat light, BGR, 0 to 255: (h, w, 3), or (3,) if it is plain."""
+    if pattern == "plain":
+        return colour
     other = 0.4 * colour + 0.6 * np.array((250, 250, 250) if colour.mean() < 128 else (120, 70, 60))
     share = np.clip(_WAVES[pattern](u, v) * 4, 0, 1)[..., None]
     return colour * (1 - share) + other * share
@@ -110,17 +112,18 @@ def _pattern(colour: np.ndarray, pattern: str, u: np.ndarray, v: np.ndarray) -> 
 def _shading(u: np.ndarray, v: np.ndarray, light: tuple[float, float]) -> np.ndarray:
     """Brightness of a mask rounded over nose and chin: about 1 where it faces the light; (h, w)."""
     sideways = np.sin(np.clip(u, -1, 1) * 1.1)
-    downwards = np.interp(v, [0, 0.35, 0.75, 1], [-0.55, -0.15, 0.3, 0.85])
+    downwards = np.interp(v, [0, 0.35, 0.75, 1], [-0.55, -0.15, 0.3, 0.85]).astype(np.float32)
     towards = np.sqrt(np.clip(1 - sideways**2 - downwards**2, 0.03, 1))
-    level = (sideways * light[0] + downwards * light[1] + towards) / np.hypot(1, np.hypot(*light))
+    level = (sideways * light[0] + downwards * light[1] + towards) / math.hypot(1, *light)
     to_edge = np.minimum(1 - np.abs(u), np.minimum(v, 1 - v))  # where the cloth turns away
     return (0.5 + 0.56 * np.clip(level, 0, 1)) * (0.8 + 0.2 * np.clip(to_edge / 0.1, 0, 1))
 
 
 def _relief(u: np.ndarray, v: np.ndarray, pleats: int, rng: np.random.Generator) -> np.ndarray:
     """Pleats or a seam, hems and the weave, as brightness around 1; (h, w)."""
-    uneven = cv2.resize(rng.standard_normal((5, 5)), u.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    level = 1 + 0.03 * uneven + 0.012 * rng.standard_normal(u.shape)
+    uneven = rng.standard_normal((5, 5)).astype(np.float32)
+    uneven = cv2.resize(uneven, u.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    level = 1 + 0.03 * uneven + 0.012 * rng.standard_normal(u.shape).astype(np.float32)
     v = v + 0.012 * uneven
 
     def ridge(distance: np.ndarray, width: float) -> np.ndarray:
