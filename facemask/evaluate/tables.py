@@ -50,8 +50,8 @@ GROUP_TITLE = """\
 Errors by group, in %, with their 95 % interval (Wilson)."""
 
 GROUP_NOTES = """\
-As they are: of the photographs. (few) marks a group of less than {least} faces, too few to be
-compared. Largest difference: in points, between the two other groups that are farthest apart."""
+As they are: of the photographs. (few) marks a group of less than {least} faces, which is not
+compared. Largest difference: in points, between the two groups that are farthest apart."""
 
 DRAWN_NOTES = """\
 The other columns are of the same faces with a mask drawn on: worn properly, below the nose, on the
