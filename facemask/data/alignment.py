@@ -76,6 +76,34 @@ def placement_matrix(variant: Variant, aspect: float, side: int) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., D) of mean 0 and length 1, so that dot products are correlations."""
+    vectors = vectors - vectors.mean(axis=-1, keepdims=True)
+    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-3)
+
+
+def tangent_correlations(first: np.ndarray, second: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """The correlations that pairs of pictures would have after a small affine alignment.
+
+    It is an estimate to the first order, the tangent distance of Simard, LeCun and Denker (1993),
+    in a hundredth of the time that alignment takes.
+    first, second: (N, side, side) float32. window: (side, side) bool, where they are compared.
+    Returns (N,) float32.
+    """
+    dy, dx = (slope[:, window] for slope in np.gradient(first, axis=(1, 2)))
+    y, x = np.indices(window.shape, np.float32)[:, window] - (len(window) - 1) / 2
+    tangents = [first[:, window], dx, dy, x * dx, y * dx, x * dy, y * dy]
+    tangents = unit(np.stack(tangents, axis=1).astype(np.float32))  # (N, 7, pixels)
+    target = unit(second[:, window])[:, :, None]
+    # Projection on what the tangents span, by the normal equations.
+    products = tangents @ target
+    gram = tangents @ tangents.transpose(0, 2, 1) + 1e-5 * np.eye(
+        tangents.shape[1], dtype=np.float32
+    )
+    lengths = (products * np.linalg.solve(gram, products)).sum(axis=(1, 2))
+    return np.sqrt(np.maximum(lengths, 0))
+
+
 def same_picture(
     first: np.ndarray, second: np.ndarray, placement: np.ndarray, window: np.ndarray
 ) -> bool:
