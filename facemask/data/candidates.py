@@ -6,7 +6,7 @@ of those clusters that are nearest to the view (an inverted file; Sivic and Ziss
 linearly. A small grey thumbnail stands for a picture, in areas that a mask leaves free.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import NamedTuple
@@ -24,27 +24,35 @@ from facemask.data.alignment import (
 )
 from facemask.data.dataset import Progress
 
-# Pixels a side of the views.
+# Pixels a side of the views that are compared with many pictures.
 _SIDE = 16
 
+# A band-pass filter removes noise, light and shadow: its two blurs, in pixels of a thumbnail.
+_COARSE = (2.2, 8.0)
+_FINE = (0.8, 4.0)  # for views of _FINE_SIDE pixels a side, of the pairs that are alike coarsely
+_FINE_SIDE = 32
+
 # Pictures whose views are compared in one step; it bounds the largest arrays.
-_BLOCK = 128
+_BLOCK = 64
 
 # Pictures a cluster, and the clusters that a view is compared with. With so many clusters, no
 # pair of copies was missed among 7,054 photographs, in clusters of 55; with 4 one, with 2 nine.
 _CLUSTER = 256
 _PROBES = 8
+_ROUNDS = 5  # of k-means; more make the clusters hardly better
 
 # Correlations of a view with all pictures of a cluster that are in memory at once.
 _MAX_SCORES = 2**22
 
-# At most so many candidates a picture in each window, the least correlation they need, and the
-# least that alignment could reach. The smaller the window, the more pictures are alike in it by
-# chance. No group of copies among 7,054 photographs needs less, and the last leaves out 80 % of
-# the pairs that are alike by chance in the first window.
+# At most so many candidates a picture in each window, and the least correlation they need. The
+# smaller the window, the more pictures are alike in it by chance.
 _MAX_CANDIDATES = (24, 12, 12)
 _MIN_CORRELATION = (0.7, 0.8, 0.9)
-_MIN_TANGENT_CORRELATION = (0.83, 0.84, 0.92)
+
+# The least correlations that alignment could reach. Of 36,000 pairs of strangers that were alike in
+# a window, 75 % have less; the groups among the same 7,054 photographs need no less.
+_MIN_COARSE = (0.83, 0.84, 0.92)
+_MIN_FINE = (0.52, 0.72, 0.87)
 
 _STEPS = (-30.0, -22.5, -15.0, -7.5, 0.0, 7.5, 15.0, 22.5, 30.0)
 _TURNS = [Variant(m, d) for m, d in product((False, True), _STEPS)]
@@ -58,6 +66,7 @@ _CROPS = [
     ),
 ]
 VARIANTS = _TURNS + _CROPS
+_UNCHANGED = [Variant(False, 0.0)]
 
 
 class Candidates(NamedTuple):
@@ -74,11 +83,46 @@ class Candidates(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """Unit vectors of one window, in clusters."""
+    """All pictures in one window, unchanged, in clusters."""
 
-    vectors: np.ndarray  # (N, D) float32
+    vectors: np.ndarray  # (N, D) float32, unit vectors
     centres: np.ndarray  # (C, D) float32
-    members: list[np.ndarray]  # of each cluster, indices of vectors
+    members: list[np.ndarray]  # of each cluster, numbers of pictures
+
+
+class _Pictures:
+    """Thumbnails (N, THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8, of pictures of these aspect ratios."""
+
+    def __init__(self, thumbnails: np.ndarray, aspects: np.ndarray, pool: ThreadPoolExecutor):
+        self._thumbnails, self._aspects = thumbnails, aspects
+        coarse = pool.map(lambda n: self.views(n, _UNCHANGED), range(len(thumbnails)))
+        self.whole = np.concatenate(list(coarse))  # (N, _SIDE, _SIDE) float32
+
+    def views(
+        self,
+        number: int,
+        variants: Sequence[Variant],
+        side: int = _SIDE,
+        band: tuple[float, float] = _COARSE,
+    ) -> np.ndarray:
+        """Variants of a picture, (V, side, side) float32."""
+        grey = self._thumbnails[number].astype(np.float32)
+        details = cv2.GaussianBlur(grey, (0, 0), band[0]) - cv2.GaussianBlur(grey, (0, 0), band[1])
+        looks = np.empty((len(variants), side, side), np.float32)
+        for look, variant in zip(looks, variants, strict=True):
+            placement = placement_matrix(variant, self._aspects[number], side)
+            cv2.warpAffine(
+                details, placement, (side, side), look, INVERSE_WARP, cv2.BORDER_REPLICATE
+            )
+        return looks
+
+    def fine_views(self, numbers: np.ndarray, variants: Sequence[Variant]) -> np.ndarray:
+        """A variant of each of these pictures, (P, _FINE_SIDE, _FINE_SIDE) float32."""
+        looks = [
+            self.views(number, [variant], _FINE_SIDE, _FINE)
+            for number, variant in zip(numbers, variants, strict=True)
+        ]
+        return np.concatenate(looks or [np.empty((0, _FINE_SIDE, _FINE_SIDE), np.float32)])
 
 
 def find_candidates(
@@ -91,43 +135,21 @@ def find_candidates(
     """
     from threadpoolctl import threadpool_limits
 
-    def views(number: int, variants: Sequence[Variant]) -> np.ndarray:
-        """A picture's variants, (V, _SIDE, _SIDE) float32."""
-        details = _band(thumbnails[number])
-        size = (_SIDE, _SIDE)
-        placements = (placement_matrix(variant, aspects[number], _SIDE) for variant in variants)
-        return np.stack(
-            [
-                cv2.warpAffine(
-                    details, placement, size, flags=INVERSE_WARP, borderMode=cv2.BORDER_REPLICATE
-                )
-                for placement in placements
-            ]
-        )
-
-    def of_block(start: int) -> Candidates:
-        block = np.arange(start, min(start + _BLOCK, count))
-        looks = np.stack([views(number, VARIANTS) for number in block], axis=1)
-        return _joined(
-            _of_window(looks, block, whole, index, window) for window, index in enumerate(indexes)
-        )
-
-    count = len(thumbnails)
-    upright = [Variant(False, 0.0)]
-    whole = np.concatenate(list(pool.map(lambda number: views(number, upright), range(count))))
-    indexes = [_index(whole[:, area]) for area in windows(_SIDE)]
-    starts = range(0, count, _BLOCK)
+    pictures = _Pictures(thumbnails, aspects, pool)
+    indexes = [_index(pictures.whole[:, area]) for area in windows(_SIDE)]
+    starts = range(0, len(thumbnails), _BLOCK)
     # The blocks are on several threads; each product on several more would be slower.
     with threadpool_limits(1, "blas"):
-        pairs = _joined(progress(pool.map(of_block, starts), total=len(starts)))
+        blocks = pool.map(lambda start: _of_block(pictures, indexes, start), starts)
+        pairs = _joined(progress(blocks, total=len(starts)))
     # The best variant of each pair; then the pairs by score.
     low = np.minimum(pairs.upright, pairs.turned)
     high = np.maximum(pairs.upright, pairs.turned)
-    pairs = pairs.take(_firsts(low * count + high, pairs))
+    pairs = pairs.take(_firsts(low * len(thumbnails) + high, pairs))
     return pairs.take(np.lexsort((pairs.turned, pairs.upright, -pairs.score)))
 
 
-def _joined(parts: Iterator[Candidates]) -> Candidates:
+def _joined(parts: Iterable[Candidates]) -> Candidates:
     return Candidates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -137,49 +159,59 @@ def _firsts(keys: np.ndarray, pairs: Candidates) -> np.ndarray:
     return order[np.unique(keys[order], return_index=True)[1]]
 
 
-def _band(thumbnail: np.ndarray) -> np.ndarray:
-    """A band-pass filter that removes noise, light and shadow; float32 of the same shape."""
-    grey = thumbnail.astype(np.float32)
-    return cv2.GaussianBlur(grey, (0, 0), 2.2) - cv2.GaussianBlur(grey, (0, 0), 8)
+def _of_block(pictures: _Pictures, indexes: Sequence[_Index], start: int) -> Candidates:
+    """The candidates of _BLOCK pictures from start on, in all windows."""
+    block = range(start, min(start + _BLOCK, len(pictures.whole)))
+    looks = np.stack([pictures.views(number, VARIANTS) for number in block], axis=1)
+    candidates = []
+    for window, index in enumerate(indexes):
+        pairs = _most_alike(looks, start, index, window)
+        first, second = pictures.whole[pairs.upright], looks[pairs.variant, pairs.turned - start]
+        score = tangent_correlations(first, second, windows(_SIDE)[window])
+        pairs = pairs._replace(score=score).take(score > _MIN_COARSE[window])
+        first = pictures.fine_views(pairs.upright, _UNCHANGED * len(pairs.upright))
+        second = pictures.fine_views(pairs.turned, [VARIANTS[v] for v in pairs.variant])
+        score = tangent_correlations(first, second, windows(_FINE_SIDE)[window])
+        candidates.append(pairs.take(score > _MIN_FINE[window]))
+    return _joined(candidates)
+
+
+def _most_alike(looks: np.ndarray, start: int, index: _Index, window: int) -> Candidates:
+    """The best candidates of each picture of a block, by correlation in one window.
+
+    looks: (V, B, _SIDE, _SIDE) float32, the variants of the pictures from the number start on.
+    """
+    # Copies with a pasted mask are rarely cropped.
+    looks = looks[: len(VARIANTS if window == 0 else _TURNS), :, windows(_SIDE)[window]]
+    queries = unit(looks).reshape(-1, looks.shape[-1])
+    rows, columns, scores = _nearest(queries, index, _MAX_CANDIDATES[window] + 1, window)
+    variants, places = np.divmod(rows, looks.shape[1])
+    pairs = Candidates(scores, columns, places + start, variants, np.full(len(rows), window))
+    pairs = pairs.take(pairs.upright != pairs.turned)
+    pairs = pairs.take(_firsts(pairs.turned * len(index.vectors) + pairs.upright, pairs))
+    pairs = pairs.take(np.lexsort((-pairs.score, pairs.turned)))
+    ranks = np.arange(len(pairs.turned)) - np.searchsorted(pairs.turned, pairs.turned)
+    return pairs.take(ranks < _MAX_CANDIDATES[window])
 
 
 def _index(vectors: np.ndarray) -> _Index:
-    """Clusters of about _CLUSTER pictures by k-means; vectors: (N, D) float32."""
-    from sklearn.cluster import MiniBatchKMeans
-
+    """Clusters of about _CLUSTER pictures, by k-means on the sphere; vectors: (N, D) float32."""
     vectors = unit(vectors)
     count = -(-len(vectors) // _CLUSTER)
-    kmeans = MiniBatchKMeans(count, init="random", n_init=1, random_state=0).fit(vectors)
-    ends = np.cumsum(np.bincount(kmeans.labels_, minlength=count))[:-1]
-    members = np.split(np.argsort(kmeans.labels_, kind="stable"), ends)
-    return _Index(vectors, kmeans.cluster_centers_, members)
+    centres = np.random.default_rng(0).choice(vectors, count, replace=False)
+    for _ in range(_ROUNDS):
+        sums = np.zeros_like(centres)
+        np.add.at(sums, _closest(vectors, centres), vectors)
+        centres = unit(sums)
+    clusters = _closest(vectors, centres)
+    ends = np.cumsum(np.bincount(clusters, minlength=count))[:-1]
+    return _Index(vectors, centres, np.split(np.argsort(clusters, kind="stable"), ends))
 
 
-def _of_window(
-    looks: np.ndarray, block: np.ndarray, whole: np.ndarray, index: _Index, window: int
-) -> Candidates:
-    """The candidates of a block of pictures in one window.
-
-    looks: (V, B, _SIDE, _SIDE) float32, the variants of the pictures with the numbers `block`;
-    whole: (N, _SIDE, _SIDE) float32, all pictures unchanged.
-    """
-    area = windows(_SIDE)[window]
-    # Copies with a pasted mask are rarely cropped.
-    variants = len(VARIANTS if window == 0 else _TURNS)
-    queries = unit(looks[:variants, :, area]).reshape(variants * len(block), -1)
-    rows, columns, scores = _nearest(queries, index, _MAX_CANDIDATES[window] + 1, window)
-    variant, place = np.divmod(rows, len(block))
-    pairs = Candidates(scores, columns, block[place], variant, np.full(len(rows), window))
-    pairs = pairs.take(pairs.upright != pairs.turned)
-    pairs = pairs.take(_firsts(pairs.turned * len(whole) + pairs.upright, pairs))
-    # The best candidates of each picture.
-    order = np.lexsort((-pairs.score, pairs.turned))
-    ranks = np.arange(len(order)) - np.searchsorted(pairs.turned[order], pairs.turned[order])
-    pairs = pairs.take(order[ranks < _MAX_CANDIDATES[window]])
-    seen = looks[pairs.variant, pairs.turned - block[0]]
-    reachable = tangent_correlations(whole[pairs.upright], seen, area)
-    pairs = pairs._replace(score=reachable)
-    return pairs.take(reachable > _MIN_TANGENT_CORRELATION[window])
+def _closest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The number of the closest centre for each vector; a part at a time, to bound the memory."""
+    parts = np.array_split(vectors, len(centres))
+    return np.concatenate([(part @ centres.T).argmax(axis=1) for part in parts])
 
 
 def _nearest(
@@ -191,8 +223,7 @@ def _nearest(
     most: of one cluster, so many for each query.
     """
     count = len(index.members)
-    closeness = queries @ index.centres.T - (index.centres**2).sum(axis=1) / 2
-    probes = np.argpartition(closeness, -min(_PROBES, count), axis=1)[:, -_PROBES:]
+    probes = np.argpartition(queries @ index.centres.T, -min(_PROBES, count))[:, -_PROBES:]
     order = np.argsort(probes, axis=None, kind="stable")
     ends = np.cumsum(np.bincount(probes.ravel(), minlength=count))[:-1]
     hits = []
@@ -207,4 +238,5 @@ def _nearest(
                 scores[crowded[:, None], worse] = -1
             places, columns = np.nonzero(scores > _MIN_CORRELATION[window])
             hits.append((part[places], members[columns], scores[places, columns]))
-    return tuple(map(np.concatenate, zip(*hits, strict=True)))
+    rows, columns, scores = map(np.concatenate, zip(*hits, strict=True))
+    return rows, columns, scores
