@@ -72,7 +72,7 @@ _UNCHANGED = [Variant(False, 0.0)]
 class Candidates(NamedTuple):
     """Pairs of pictures that may be copies; arrays of the same length, an entry for each pair."""
 
-    score: np.ndarray  # float32, the correlation that alignment could reach
+    score: np.ndarray  # float32, the correlation
     upright: np.ndarray  # int64, index of the picture taken unchanged
     turned: np.ndarray  # int64, index of the picture taken as the variant
     variant: np.ndarray  # int64, index into VARIANTS
@@ -168,7 +168,7 @@ def _of_block(pictures: _Pictures, indexes: Sequence[_Index], start: int) -> Can
         pairs = _most_alike(looks, start, index, window)
         first, second = pictures.whole[pairs.upright], looks[pairs.variant, pairs.turned - start]
         score = tangent_correlations(first, second, windows(_SIDE)[window])
-        pairs = pairs._replace(score=score).take(score > _MIN_COARSE[window])
+        pairs = pairs.take(score > _MIN_COARSE[window])
         first = pictures.fine_views(pairs.upright, _UNCHANGED * len(pairs.upright))
         second = pictures.fine_views(pairs.turned, [VARIANTS[v] for v in pairs.variant])
         score = tangent_correlations(first, second, windows(_FINE_SIDE)[window])
