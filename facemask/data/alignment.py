@@ -86,7 +86,7 @@ def tangent_correlations(first: np.ndarray, second: np.ndarray, window: np.ndarr
     """The correlations that pairs of pictures would have after a small affine alignment.
 
     It is an estimate to the first order, the tangent distance of Simard, LeCun and Denker (1993),
-    in a hundredth of the time that alignment takes.
+    in a fraction of the time that alignment takes.
     first, second: (N, side, side) float32. window: (side, side) bool, where they are compared.
     Returns (N,) float32.
     """
@@ -97,9 +97,8 @@ def tangent_correlations(first: np.ndarray, second: np.ndarray, window: np.ndarr
     target = unit(second[:, window])[:, :, None]
     # Projection on what the tangents span, by the normal equations.
     products = tangents @ target
-    gram = tangents @ tangents.transpose(0, 2, 1) + 1e-5 * np.eye(
-        tangents.shape[1], dtype=np.float32
-    )
+    ridge = 1e-5 * np.eye(tangents.shape[1], dtype=np.float32)  # for pictures without texture
+    gram = tangents @ tangents.transpose(0, 2, 1) + ridge
     lengths = (products * np.linalg.solve(gram, products)).sum(axis=(1, 2))
     return np.sqrt(np.maximum(lengths, 0))
 

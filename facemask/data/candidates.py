@@ -184,10 +184,16 @@ def _most_alike(looks: np.ndarray, start: int, index: _Index, window: int) -> Ca
     # Copies with a pasted mask are rarely cropped.
     looks = looks[: len(VARIANTS if window == 0 else _TURNS), :, windows(_SIDE)[window]]
     queries = unit(looks).reshape(-1, looks.shape[-1])
-    rows, columns, scores = _nearest(queries, index, _MAX_CANDIDATES[window] + 1, window)
+    # Twice as many as wanted, because half of the pairs are left out below.
+    most = 2 * _MAX_CANDIDATES[window]
+    rows, columns, scores = _nearest(queries, index, most, _MIN_CORRELATION[window])
     variants, places = np.divmod(rows, looks.shape[1])
     pairs = Candidates(scores, columns, places + start, variants, np.full(len(rows), window))
-    pairs = pairs.take(pairs.upright != pairs.turned)
+    # Rotating A to B is rotating B back to A, so one of both is enough; cropping has no inverse.
+    useful = np.where(
+        variants < len(_TURNS), pairs.upright > pairs.turned, pairs.upright != pairs.turned
+    )
+    pairs = pairs.take(useful)
     pairs = pairs.take(_firsts(pairs.turned * len(index.vectors) + pairs.upright, pairs))
     pairs = pairs.take(np.lexsort((-pairs.score, pairs.turned)))
     ranks = np.arange(len(pairs.turned)) - np.searchsorted(pairs.turned, pairs.turned)
@@ -215,12 +221,12 @@ def _closest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _nearest(
-    queries: np.ndarray, index: _Index, most: int, window: int
+    queries: np.ndarray, index: _Index, most: int, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of queries, numbers of pictures, and their correlations above _MIN_CORRELATION.
+    """Rows of queries, numbers of pictures, and their correlations, all of the same length.
 
     queries: (Q, D) float32, unit vectors; compared with the _PROBES clusters that are nearest.
-    most: of one cluster, so many for each query.
+    most, least: as in _best_of_cluster.
     """
     count = len(index.members)
     probes = np.argpartition(queries @ index.centres.T, -min(_PROBES, count))[:, -_PROBES:]
@@ -228,15 +234,23 @@ def _nearest(
     ends = np.cumsum(np.bincount(probes.ravel(), minlength=count))[:-1]
     hits = []
     for members, rows in zip(index.members, np.split(order // probes.shape[1], ends), strict=True):
-        vectors = index.vectors[members].T
+        vectors = index.vectors[members]
         step = max(1, _MAX_SCORES // max(1, len(members)))
         for part in (rows[start : start + step] for start in range(0, len(rows), step)):
-            scores = queries[part] @ vectors
-            crowded = np.flatnonzero((scores > _MIN_CORRELATION[window]).sum(axis=1) > most)
-            if len(crowded):
-                worse = np.argpartition(scores[crowded], -most, axis=1)[:, :-most]
-                scores[crowded[:, None], worse] = -1
-            places, columns = np.nonzero(scores > _MIN_CORRELATION[window])
-            hits.append((part[places], members[columns], scores[places, columns]))
+            places, columns, scores = _best_of_cluster(queries[part], vectors, most, least)
+            hits.append((part[places], members[columns], scores))
     rows, columns, scores = map(np.concatenate, zip(*hits, strict=True))
     return rows, columns, scores
+
+
+def _best_of_cluster(
+    queries: np.ndarray, vectors: np.ndarray, most: int, least: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of queries and of vectors with a correlation above `least`; at most so many a query."""
+    scores = queries @ vectors.T
+    crowded = np.flatnonzero((scores > least).sum(axis=1) > most)
+    if len(crowded):
+        worse = np.argpartition(scores[crowded], -most, axis=1)[:, :-most]
+        scores[crowded[:, None], worse] = -1
+    rows, columns = np.nonzero(scores > least)
+    return rows, columns, scores[rows, columns]

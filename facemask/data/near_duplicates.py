@@ -1,9 +1,8 @@
 """Find images that are copies of one another, exact or altered.
 
 Copies may be rotated by up to about 25 degrees, mirrored, blurred, noisy, recompressed, resized or
-cropped by up to a third, and a mask may have been pasted over the face. Small grey thumbnails of
-all images are compared with one another, also rotated and mirrored, in areas that a mask leaves
-free. Pairs that look alike are candidates; alignment.same_picture then decides.
+cropped by up to a third, and a mask may have been pasted over the face. candidates.find_candidates
+gives the pairs that look alike; alignment.same_picture then decides.
 """
 
 import os
@@ -20,6 +19,9 @@ from facemask.data.candidates import VARIANTS, find_candidates
 from facemask.data.dataset import Progress, no_progress
 from facemask.files import file_digest
 from facemask.images import read_image, resize
+
+# Large JPEGs are decoded at a fraction of their size, but not so small that thumbnails differ.
+_LEAST_SIDE = 12 * THUMBNAIL_SIDE
 
 
 class DuplicateCounts(NamedTuple):
@@ -50,19 +52,18 @@ def near_duplicate_groups(
     if digests is None:
         digests = [file_digest(path) for path in paths]
     _, firsts, contents = np.unique(digests, return_index=True, return_inverse=True)
+    thumbnails = np.empty((len(firsts), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    aspects = np.empty(len(firsts))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(_thumbnail, [paths[first] for first in firsts])
-        thumbnails, aspects = zip(*progress(read, total=len(firsts)), strict=True)
+        for number, result in enumerate(progress(read, total=len(firsts))):
+            thumbnails[number], aspects[number] = result
         # Sorted by content, so that the order of paths does not matter.
-        order = sorted(range(len(firsts)), key=lambda i: (thumbnails[i].tobytes(), aspects[i]))
-        sorted_groups = _groups(
-            np.stack([thumbnails[i] for i in order]),
-            np.array([aspects[i] for i in order]),
-            pool,
-            progress,
-        )
-    groups = np.empty_like(sorted_groups)
-    groups[order] = sorted_groups
+        rows = thumbnails.reshape(len(firsts), -1)
+        order = np.argsort(rows.view(f"S{rows.shape[1]}")[:, 0], kind="stable")
+        thumbnails = thumbnails[order]
+        groups = np.empty_like(firsts)
+        groups[order] = _groups(thumbnails, aspects[order], pool, progress)
     return _numbered_by_appearance(groups[contents])
 
 
@@ -85,7 +86,7 @@ def _numbered_by_appearance(groups: np.ndarray) -> np.ndarray:
 
 def _thumbnail(path: Path) -> tuple[np.ndarray, float]:
     """A picture as (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8, grey; and its height / width."""
-    image = read_image(path)
+    image = read_image(path, least_side=_LEAST_SIDE)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     return resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE)), image.shape[0] / image.shape[1]
 

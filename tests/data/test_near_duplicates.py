@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facemask.data import candidates, near_duplicates
 from facemask.data.dataset import file_digest
 from facemask.data.near_duplicates import DuplicateCounts, count_duplicates, near_duplicate_groups
 from facemask.errors import FacemaskError
@@ -153,10 +154,58 @@ def test_pictures_without_texture_are_no_twins(tmp_path: Path) -> None:
 
 
 def test_more_images_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facemask.data.near_duplicates._BLOCK", 3)
+    monkeypatch.setattr(candidates, "_BLOCK", 3)
     images = [picture(seed) for seed in range(7)]
     paths = written(tmp_path, *images, *map(np.fliplr, images), images[0][25:, 20:])
     assert near_duplicate_groups(paths).tolist() == [*range(7), *range(7), 0]
+
+
+def test_pictures_are_compared_with_a_few_clusters_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_CLUSTER", 4)
+    monkeypatch.setattr(candidates, "_PROBES", 2)
+    monkeypatch.setattr(candidates, "_MAX_SCORES", 8)
+    compared = []
+    of_cluster = candidates._best_of_cluster
+
+    def counted(queries: np.ndarray, vectors: np.ndarray, most: int, least: float):
+        compared.append(len(queries) * len(vectors))
+        return of_cluster(queries, vectors, most, least)
+
+    monkeypatch.setattr(candidates, "_best_of_cluster", counted)
+    images = [picture(seed) for seed in range(40)]
+    altered = [np.fliplr(images[0]), turned(images[1], 12, 0), masked(images[2]), images[3][25:]]
+    groups = near_duplicate_groups(written(tmp_path, *images, *altered))
+    assert groups.tolist() == [*range(40), *range(4)]
+    views = 3 * 18 + 20  # of a picture, in three windows
+    assert sum(compared) < 44 * 44 * views / 3
+
+
+def test_more_copies_of_one_picture_than_candidates(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    copies = [np.clip(picture(1) + rng.normal(0, 8, (200, 160, 3)), 0, 255) for _ in range(60)]
+    paths = written(tmp_path, *(image.astype(np.uint8) for image in copies), picture(2))
+    assert near_duplicate_groups(paths).tolist() == [0] * 60 + [1]
+
+
+def test_strangers_that_are_alike_coarsely_are_not_aligned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stranger(seed: int) -> np.ndarray:
+        """The same coarse blobs, with others between them."""
+        own = cv2.GaussianBlur(picture(seed).astype(np.float32) - 128, (0, 0), 4)
+        return np.clip(0.8 * picture(0) + own, 0, 255).astype(np.uint8)
+
+    aligned = []
+
+    def counted(*args: np.ndarray) -> bool:
+        aligned.append(args)
+        return False
+
+    monkeypatch.setattr(near_duplicates, "same_picture", counted)
+    near_duplicate_groups(written(tmp_path, *map(stranger, range(1, 21))))
+    assert len(aligned) < 10
 
 
 def test_the_numbers_of_twins() -> None:
