@@ -67,7 +67,7 @@ _CROPS = [
     ),
 ]
 VARIANTS = _TURNS + _CROPS
-_UNCHANGED = [Variant(False, 0.0)]
+_UNCHANGED = VARIANTS.index(Variant(False, 0.0))
 
 
 class Candidates(NamedTuple):
@@ -86,9 +86,9 @@ class Candidates(NamedTuple):
 class _Index(NamedTuple):
     """All pictures in one window, unchanged, in clusters."""
 
-    vectors: np.ndarray  # (N, D) float32, unit vectors
     centres: np.ndarray  # (C, D) float32
     members: list[np.ndarray]  # of each cluster, numbers of pictures
+    vectors: list[np.ndarray]  # of each cluster, (members, D) float32, unit vectors
 
 
 class _Pictures:
@@ -96,7 +96,7 @@ class _Pictures:
 
     def __init__(self, thumbnails: np.ndarray, aspects: np.ndarray, pool: ThreadPoolExecutor):
         self._thumbnails, self._aspects = thumbnails, aspects
-        coarse = pool.map(lambda n: self.views(n, _UNCHANGED), range(len(thumbnails)))
+        coarse = pool.map(lambda n: self.views(n, [VARIANTS[_UNCHANGED]]), range(len(thumbnails)))
         self.whole = np.concatenate(list(coarse))  # (N, _SIDE, _SIDE) float32
 
     def views(
@@ -117,13 +117,14 @@ class _Pictures:
             )
         return looks
 
-    def fine_views(self, numbers: np.ndarray, variants: Sequence[Variant]) -> np.ndarray:
+    def fine_views(self, numbers: np.ndarray, variants: np.ndarray) -> np.ndarray:
         """A variant of each of these pictures, (P, _FINE_SIDE, _FINE_SIDE) float32."""
-        looks = [
-            self.views(number, [variant], _FINE_SIDE, _FINE)
-            for number, variant in zip(numbers, variants, strict=True)
-        ]
-        return np.concatenate(looks or [np.empty((0, _FINE_SIDE, _FINE_SIDE), np.float32)])
+        looks = np.empty((len(numbers), _FINE_SIDE, _FINE_SIDE), np.float32)
+        for number in np.unique(numbers):
+            places = np.flatnonzero(numbers == number)
+            chosen = [VARIANTS[variant] for variant in variants[places]]
+            looks[places] = self.views(number, chosen, _FINE_SIDE, _FINE)
+        return looks
 
 
 def find_candidates(
@@ -170,8 +171,8 @@ def _of_block(pictures: _Pictures, indexes: Sequence[_Index], start: int) -> Can
         first, second = pictures.whole[pairs.upright], looks[pairs.variant, pairs.turned - start]
         score = tangent_correlations(first, second, windows(_SIDE)[window])
         pairs = pairs.take(score > _MIN_COARSE[window])
-        first = pictures.fine_views(pairs.upright, _UNCHANGED * len(pairs.upright))
-        second = pictures.fine_views(pairs.turned, [VARIANTS[v] for v in pairs.variant])
+        first = pictures.fine_views(pairs.upright, np.full_like(pairs.variant, _UNCHANGED))
+        second = pictures.fine_views(pairs.turned, pairs.variant)
         score = tangent_correlations(first, second, windows(_FINE_SIDE)[window])
         candidates.append(pairs.take(score > _MIN_FINE[window]))
     return _joined(candidates)
@@ -195,7 +196,8 @@ def _most_alike(looks: np.ndarray, start: int, index: _Index, window: int) -> Ca
         variants < len(_TURNS), pairs.upright > pairs.turned, pairs.upright != pairs.turned
     )
     pairs = pairs.take(useful)
-    pairs = pairs.take(_firsts(pairs.turned * len(index.vectors) + pairs.upright, pairs))
+    # The best variant of each pair; both numbers are less than 2**31.
+    pairs = pairs.take(_firsts(pairs.turned << 32 | pairs.upright, pairs))
     pairs = pairs.take(np.lexsort((-pairs.score, pairs.turned)))
     ranks = np.arange(len(pairs.turned)) - np.searchsorted(pairs.turned, pairs.turned)
     return pairs.take(ranks < _MAX_CANDIDATES[window])
@@ -212,7 +214,8 @@ def _index(vectors: np.ndarray) -> _Index:
         centres = unit(sums)
     clusters = _closest(vectors, centres)
     ends = np.cumsum(np.bincount(clusters, minlength=count))[:-1]
-    return _Index(vectors, centres, np.split(np.argsort(clusters, kind="stable"), ends))
+    order = np.argsort(clusters, kind="stable")
+    return _Index(centres, np.split(order, ends), np.split(vectors[order], ends))
 
 
 def _closest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -229,13 +232,13 @@ def _nearest(
     queries: (Q, D) float32, unit vectors; compared with the _PROBES clusters that are nearest.
     most, least: as in _best_of_cluster.
     """
-    count = len(index.members)
+    count = len(index.centres)
     probes = np.argpartition(queries @ index.centres.T, -min(_PROBES, count))[:, -_PROBES:]
     order = np.argsort(probes, axis=None, kind="stable")
     ends = np.cumsum(np.bincount(probes.ravel(), minlength=count))[:-1]
+    queries_of = np.split(order // probes.shape[1], ends)
     hits = []
-    for members, rows in zip(index.members, np.split(order // probes.shape[1], ends), strict=True):
-        vectors = index.vectors[members]
+    for members, vectors, rows in zip(index.members, index.vectors, queries_of, strict=True):
         step = max(1, _MAX_SCORES // max(1, len(members)))
         for part in (rows[start : start + step] for start in range(0, len(rows), step)):
             places, columns, scores = _best_of_cluster(queries[part], vectors, most, least)
