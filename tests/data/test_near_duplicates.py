@@ -193,9 +193,8 @@ def test_strangers_that_are_alike_coarsely_are_not_aligned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stranger(seed: int) -> np.ndarray:
-        """The same coarse blobs, with others between them."""
-        own = cv2.GaussianBlur(picture(seed).astype(np.float32) - 128, (0, 0), 4)
-        return np.clip(0.8 * picture(0) + own, 0, 255).astype(np.uint8)
+        """Blobs that all have in common, and weaker ones that none else has."""
+        return cv2.addWeighted(picture(0), 0.8, picture(seed), 0.5, -38)
 
     aligned = []
 
@@ -205,7 +204,7 @@ def test_strangers_that_are_alike_coarsely_are_not_aligned(
 
     monkeypatch.setattr(near_duplicates, "same_picture", counted)
     near_duplicate_groups(written(tmp_path, *map(stranger, range(1, 21))))
-    assert len(aligned) < 10
+    assert len(aligned) < 20  # of about 115 pairs with a high correlation
 
 
 def test_the_numbers_of_twins() -> None:
