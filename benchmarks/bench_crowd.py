@@ -32,12 +32,15 @@ from measure import (
 
 sys.path.insert(0, str(PROJECT))
 
-from facemask.data.scenes import load_scenes
+from facemask.data import pascal_voc
+from facemask.data.scenes import annotated_folder
+from facemask.geometry import face_boxes
 from facemask.images import crop_face, read_image, resize
 
 WIDTH, HEIGHT, FPS = 1280, 720, 25
 CELL, COLUMNS = 128, 10  # pixels of the square for a face and what is around it; faces in a row
 SMALLEST_FACE = 60  # pixels, of those that are cut out
+LARGEST_SIZE = 4000, 4000  # pixels, of a photograph
 AROUND = 0.4  # of a face's width and height, on each side
 DRIFT = 24  # pixels, at most
 
@@ -78,13 +81,13 @@ def main() -> None:
 def cut_out(scenes: Path, count: int) -> list[np.ndarray]:
     """Faces of annotated photographs with what is around them, each (CELL, CELL, 3) uint8, BGR."""
     crops = []
-    for scene in load_scenes(scenes):
-        for face in scene.faces:
-            if min(face.box.width, face.box.height) >= SMALLEST_FACE:
-                crops.append(
-                    resize(crop_face(read_image(scene.image), face.box, AROUND), (CELL,) * 2)
-                )
-                break
+    for annotation in pascal_voc.annotations(annotated_folder(scenes)):
+        corners = np.array([box.corners for box in annotation.boxes]).reshape(-1, 4)
+        boxes = face_boxes(corners, np.ones(len(corners)), *LARGEST_SIZE)
+        large = [box for box in boxes if min(box.width, box.height) >= SMALLEST_FACE]
+        if annotation.image and large:
+            crop = crop_face(read_image(annotation.image), large[0], AROUND)
+            crops.append(resize(crop, (CELL, CELL)))
         if len(crops) == count:
             return crops
     sys.exit(f"skipped: fewer than {count} photographs with large faces in {scenes}")
