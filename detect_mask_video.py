@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         check_tracking(args, source.photographs, info)
         viewer = None if args.no_display else open_viewer(info, warn)
 
-        networks = load_networks(args)
+        # Of a file, each thread finds the faces of another frame.
+        networks = load_networks(args, threads=None if source.live else 1)
         info("starting video stream...")
         photographs = source.photographs and not args.track
         track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
@@ -100,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if errors.count else 0
 
 
-def load_networks(args: argparse.Namespace) -> "Networks":
+def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":
     """Load the face detector and the mask classifier, and announce each of them."""
     from facemask.detect.pool import Networks
     from facemask.detect.registry import ensure_weights
@@ -108,7 +109,7 @@ def load_networks(args: argparse.Namespace) -> "Networks":
     face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
     options = detector, args.tiles, args.merge_incorrect
-    networks = Networks(face, args.model, info, *options, bulk=True)
+    networks = Networks(face, args.model, info, *options, bulk=True, threads=threads)
     networks.load()
     return networks
 
