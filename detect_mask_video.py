@@ -23,10 +23,7 @@ from facemask.timings import NO_TIMINGS, Timings
 from facemask.video.options import check_files, check_tracking, parse_arguments
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from facemask.detect.pool import Networks
-    from facemask.detect.types import MaskDetection
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,12 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     # Imported after the arguments are checked, so that --help and a typo are answered at once.
     from imutils.video import FPS
 
-    from facemask.detect.pipeline import detect_masks
     from facemask.output.drawing import draw_detections
     from facemask.output.records import JSONLines, frame_record
     from facemask.video.alerts import Alerts
     from facemask.video.frame_errors import FrameErrors
-    from facemask.video.labelling import labelled_frames
+    from facemask.video.labelling import FaceLabeller, labelled_frames
     from facemask.video.sources import open_source
     from facemask.video.track_log import TrackLog
     from facemask.video.viewer import open_viewer
@@ -55,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         check_tracking(args, source.photographs, info)
         viewer = None if args.no_display else open_viewer(info, warn)
 
-        networks = load_networks(args)
+        # Of a file, each thread finds the faces of another frame.
+        networks = load_networks(args, threads=None if source.live else 1)
         info("starting video stream...")
         photographs = source.photographs and not args.track
         track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
@@ -66,20 +63,16 @@ def main(argv: list[str] | None = None) -> int:
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 
-        def find_and_label(frame: "np.ndarray") -> "list[MaskDetection]":
-            """Find the faces of a frame and label them; several threads may do so at once."""
-            with networks.acquire() as pair:
-                return detect_masks(frame, *pair, args.confidence, args.uncertain, timings)
-
+        thresholds = args.confidence, args.uncertain
+        labeller = FaceLabeller(networks, track_log, *thresholds, timings)
+        every_frame = args.classify_every_frame or photographs or not track_log
+        find = labeller.in_every_frame if every_frame else labeller.by_track
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
-        frames = enter(labelled_frames(source, find_and_label, timings))
+        frames = enter(labelled_frames(source, find, timings))
         with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
             for number, labelled in enumerate(frames, start=1):
                 time_s, frame, detections = labelled.time_s, labelled.image, labelled.detections
                 with errors.caught(number - 1, labelled.problem):
-                    if track_log:
-                        with timings.stage("track"):
-                            detections = track_log.update(detections, frame, time_s)
                     alerts.update(detections, frame, time_s)
                     if writer or viewer:
                         with timings.stage("draw"):
@@ -108,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if errors.count else 0
 
 
-def load_networks(args: argparse.Namespace) -> "Networks":
+def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":
     """Load the face detector and the mask classifier, and announce each of them."""
     from facemask.detect.pool import Networks
     from facemask.detect.registry import ensure_weights
@@ -116,7 +109,7 @@ def load_networks(args: argparse.Namespace) -> "Networks":
     face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
     options = detector, args.tiles, args.merge_incorrect
-    networks = Networks(face, args.model, info, *options, bulk=True)
+    networks = Networks(face, args.model, info, *options, bulk=True, threads=threads)
     networks.load()
     return networks
 

@@ -1,4 +1,4 @@
-"""Frames a second over video: the classic way and this project's, in turn, with the same SSD.
+"""Frames a second over video: the classic way, and this project's with each face detector, in turn.
 
     python benchmarks/bench_video.py
 
@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument(
         "--clip", nargs="+", type=Path, metavar="FILE", help="videos to use instead of these two"
     )
+    parser.add_argument(
+        "--detector", nargs="+", default=["ssd", "builtin"], help="of ours (ssd builtin)"
+    )
     args = parser.parse_args()
     leave_without(args.assets)
     print(f"{machine()}\n", flush=True)
@@ -47,22 +50,33 @@ def main() -> None:
         rows, profiles = [], []
         for clip in clips:
             source = ["--source", clip]
-            classic, ours = [], []
+            classic: list[Run] = []
+            of_detector: dict[str, list[Run]] = {name: [] for name in args.detector}
             for _ in range(args.repeats):
                 classic.append(run("benchmarks/classic.py", "video", *source, *classic_networks))
-                ours.append(
-                    run("detect_mask_video.py", "--no-display", "--timings", *source, *face, model)
+                for name, ours in of_detector.items():
+                    options = ["--no-display", "--timings", "--detector", name, *face, model]
+                    ours.append(run("detect_mask_video.py", *source, *options))
+            for name, ours in of_detector.items():
+                rows.append(
+                    [
+                        clip.name,
+                        name,
+                        *(f"{statistics.median(map(fps, runs)):.1f}" for runs in (classic, ours)),
+                        compared(list(map(fps, ours)), list(map(fps, classic))),
+                        *(f"{max(r.peak for r in runs):.0f} MB" for runs in (classic, ours)),
+                    ]
                 )
-            rows.append(
-                [
-                    clip.name,
-                    *(f"{statistics.median(map(fps, runs)):.1f}" for runs in (classic, ours)),
-                    compared(list(map(fps, ours)), list(map(fps, classic))),
-                    *(f"{max(r.peak for r in runs):.0f} MB" for runs in (classic, ours)),
-                ]
-            )
-            profiles.append((clip.name, stages(ours[-1])))
-        columns = ["clip", "classic, FPS", "ours, FPS", "ratio", "classic, peak", "ours, peak"]
+                profiles.append((f"{clip.name}, {name}", stages(ours[-1])))
+        columns = [
+            "clip",
+            "detector",
+            "classic, FPS",
+            "ours, FPS",
+            "ratio",
+            "classic, peak",
+            "ours, peak",
+        ]
         print(table(columns, rows))
         for clip_name, lines in profiles:
             print(f"\nOurs on {clip_name}, by stage (they overlap):\n\n```\n{lines}\n```")

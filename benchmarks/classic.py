@@ -99,22 +99,24 @@ def label_images(paths, folder, face_net, mask_net, confidence):
 def label_video(source, face_net, mask_net, confidence):
     capture = cv2.VideoCapture(source)
     fps = FPS().start()
-    frames = 0
+    frames = faces = 0
     while True:
         read, frame = capture.read()
         if not read:
             break
         frame = imutils.resize(frame, width=400)
         boxes, crops = find_faces(frame, face_net, confidence)
+        faces += len(crops)
         if crops:
-            faces = np.array(crops, dtype="float32")
-            predictions = mask_net.predict(faces, batch_size=32, verbose=0)
+            batch = np.array(crops, dtype="float32")
+            predictions = mask_net.predict(batch, batch_size=32, verbose=0)
             for box, prediction in zip(boxes, predictions, strict=True):
                 draw(frame, box, prediction)
         fps.update()
         frames += 1
     fps.stop()
     print(f"[INFO] {frames} frames in {fps.elapsed():.1f} seconds, {fps.fps():.1f} FPS")
+    print(f"[INFO] {faces} faces")
 
 
 if __name__ == "__main__":

@@ -220,6 +220,23 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
 
 
+def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As resize, in a fraction of the time for large images: halved as often as possible first.
+
+    Averages of 2 x 2 pixels have a fast path in OpenCV. At a ratio of less than two, bilinear
+    interpolation skips no pixel. The result differs from that of resize by a grey level on average:
+    for a face detector, not for the classifier, which was trained with resize.
+    """
+    (rows, columns), (height, width) = size, image.shape[:2]
+    while height >= 2 * rows or width >= 2 * columns:
+        height //= 2 if height >= 2 * rows else 1
+        width //= 2 if width >= 2 * columns else 1
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    if (height, width) == size:
+        return image
+    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+
+
 def model_input(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Turn an image or a face crop into what the classifier takes.
 

@@ -1,5 +1,6 @@
 """How long each stage of a run takes."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,12 @@ from statistics import median
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+class _Inner(threading.local):
+    """Seconds spent in the stages inside a stage, on each thread."""
+
+    seconds = 0.0
 
 
 class Timings:
@@ -18,15 +25,22 @@ class Timings:
         self._enabled = enabled
         self._start = clock()
         self._seconds: dict[str, list[float]] = {}
+        self._inner = _Inner()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A context manager that times its block as one more run of the stage."""
+        """A context manager that times its block as one more run of the stage.
+
+        A stage inside the block, on the same thread, is not counted twice.
+        """
+        outer_s, self._inner.seconds = self._inner.seconds, 0.0
         start = self._clock()
         try:
             yield
         finally:
-            self._add(name, start)
+            inner_s = self._inner.seconds
+            self._inner.seconds = outer_s + self._clock() - start
+            self._add(name, start + inner_s)
 
     def taking(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """The items. Getting each of them from the iterable is timed as a run of the stage."""

@@ -11,7 +11,10 @@ from benchmarks import choose_margin, measure
 from .train.small_training import DrawnTraining
 
 # An option of each benchmark. Those with assets end without them.
-OF_DETECTION = ("bench_video", "bench_image", "bench_archive", "bench_long_run", "label_changes")
+OF_DETECTION = (
+    *("bench_video", "bench_image", "bench_archive", "bench_long_run", "bench_crowd"),
+    "label_changes",
+)
 WITH_ASSETS = {
     **dict.fromkeys(OF_DETECTION, "--repeats"),
     "compare_bases": "--backbones",

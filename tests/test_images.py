@@ -22,6 +22,7 @@ from facemask.images import (
     model_input,
     read_image,
     resize,
+    shrink,
     write_image,
 )
 
@@ -281,3 +282,21 @@ def test_an_image_of_more_pixels_than_the_limit_is_not_decoded(tmp_path: Path) -
 
 def test_the_limit_of_image_runs_is_that_of_all_images() -> None:
     assert MAX_MEGAPIXELS * 1e6 == MAX_PIXELS
+
+
+def test_a_large_image_is_shrunk_to_the_means_of_its_pixels() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (80, 120, 3), dtype=np.uint8)
+    means = image.reshape(20, 4, 30, 4, 3).mean(axis=(1, 3))
+    assert np.abs(shrink(image, (20, 30)) - means).max() <= 1
+    assert shrink(image, (80, 120)) is image
+
+
+@pytest.mark.parametrize(
+    "size", [(60, 100), (25, 60), (33, 41), (100, 200), (1, 1), (81, 10), (6, 121)]
+)
+def test_shrinking_gives_every_size_and_moves_nothing(size: tuple[int, int]) -> None:
+    """A gradient from black on the left to white on the right, and its middle."""
+    image = np.full((81, 121, 3), np.linspace(0, 255, 121)[None, :, None], np.uint8)
+    small = shrink(image, size)
+    assert small.shape == (*size, 3)
+    assert np.abs(small - resize(image, size).astype(float)).max() <= 4

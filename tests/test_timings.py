@@ -47,6 +47,23 @@ def test_taking_an_item_is_timed_and_working_with_it_is_not() -> None:
     assert timings.table(2, "frame")[1] == "read            2     5.00 ms  100.0%"
 
 
+def test_a_stage_inside_another_counts_for_itself_alone() -> None:
+    clock = Clock()
+    timings = Timings(clock)
+    for _ in range(2):
+        with timings.stage("track"):
+            clock.now += 0.010
+            with timings.stage("classify"):
+                clock.now += 0.030
+    with timings.stage("draw"):
+        clock.now += 0.020
+    assert [line.split()[:3] for line in timings.table(2, "frame")[1:4]] == [
+        ["classify", "2", "30.00"],
+        ["track", "2", "10.00"],
+        ["draw", "1", "20.00"],
+    ]
+
+
 def test_the_table_is_logged_unless_timings_are_off() -> None:
     lines: list[str] = []
     timings = Timings(Clock())

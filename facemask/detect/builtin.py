@@ -14,7 +14,7 @@ from facemask.detect.types import BUILTIN_NMS_IOS, NMS_IOU
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.geometry import FaceBox, face_boxes, nms
-from facemask.images import resize
+from facemask.images import shrink
 
 WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
@@ -55,7 +55,7 @@ class BuiltinFaceDetector:
         """See types.Detector."""
         height, width = image.shape[:2]
         size = input_size(height, width)
-        predictions = self._model(resize(image, size)[None].astype(np.float32))[0]
+        predictions = self._model(shrink(image, size)[None].astype(np.float32))[0]
         boxes, confidences = decode_predictions(predictions, *size, confidence)
         boxes *= np.tile([width / size[1], height / size[0]], 2)
         return [box for box in face_boxes(boxes, confidences, width, height) if box.area]

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
@@ -11,6 +12,8 @@ from facemask.detect.classifier import MaskClassifier, prefer_tflite
 from facemask.detect.litert import is_tflite
 from facemask.detect.registry import load_detector
 from facemask.detect.types import Classifier, Detector
+
+T = TypeVar("T")
 
 
 class Networks:
@@ -37,7 +40,8 @@ class Networks:
         self._face, self._model, self._announce = face, model, announce
         self._detector, self._tiles, self._bulk = detector, tiles, bulk
         self._threads, self._merge_incorrect = threads, merge_incorrect
-        self._free: list[tuple[Detector, Classifier]] = []
+        self._free_detectors: list[Detector] = []
+        self._free_classifiers: list[Classifier] = []
         self._shared: Classifier | None = None
         self._loaded = False
         self._lock = threading.Lock()
@@ -58,22 +62,28 @@ class Networks:
             # Keras takes seconds to load a model, and any number of threads may call it. LiteRT
             # loads at once, and one thread at a time may call an interpreter.
             self._shared = None if is_tflite(self._model) else classifier
-            self._free.append((detector, classifier))
+            self._free_detectors.append(detector)
+            self._free_classifiers.append(classifier)
             self._loaded = True
             return True
 
     @contextmanager
     def acquire(self) -> Iterator[tuple[Detector, Classifier]]:
-        """A pair of networks for this thread alone; where none is free, one more is loaded."""
+        """Both networks for this thread alone, as detector() and classifier() give them."""
+        with self.detector() as detector, self.classifier() as classifier:
+            yield detector, classifier
+
+    def detector(self) -> AbstractContextManager[Detector]:
+        """A face detector for this thread alone; where none is free, one more is loaded."""
         self.load()
-        try:
-            pair = self._free.pop()
-        except IndexError:
-            pair = self._load_detector(), self._shared or self._load_classifier()
-        try:
-            yield pair
-        finally:
-            self._free.append(pair)
+        return _taken(self._free_detectors, self._load_detector)
+
+    def classifier(self) -> AbstractContextManager[Classifier]:
+        """A classifier, as detector() gives one; but threads share that of a Keras model."""
+        self.load()
+        if self._shared:
+            return nullcontext(self._shared)
+        return _taken(self._free_classifiers, self._load_classifier)
 
     def _load_detector(self) -> Detector:
         # Inside threads.one_thread_per_image, OpenCV's number of threads is 1.
@@ -86,3 +96,16 @@ class Networks:
         classifier = MaskClassifier.load(self._model, self._threads, announce)
         into = self._merge_incorrect
         return classifier.merge_incorrect(into) if into else classifier
+
+
+@contextmanager
+def _taken(free: list[T], load: Callable[[], T]) -> Iterator[T]:
+    """One of the free networks, or a new one; free again when the block ends."""
+    try:
+        network = free.pop()
+    except IndexError:
+        network = load()
+    try:
+        yield network
+    finally:
+        free.append(network)

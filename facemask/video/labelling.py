@@ -3,16 +3,84 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import starmap
+from typing import TypeVar
 
 import numpy as np
 
+from facemask.detect.pipeline import check_uncertain, classify_faces, detect_masks
+from facemask.detect.pool import Networks
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
 from facemask.threads import in_order, one_thread_per_image, read_ahead
 from facemask.timings import Timings
 from facemask.video.sources import Source, TimedFrame
+from facemask.video.track_log import TrackLog
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 READ_AHEAD = 2  # frames: enough that no thread waits for the decoder
+
+# The second half of the work on a frame, done in the order of the frames: from its time, in seconds
+# from the first frame, to its faces.
+Finish = Callable[[float], Sequence[MaskDetection]]
+
+
+class FaceLabeller:
+    """Finds the faces of frames, on several threads, and labels them in the order of the frames."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        track_log: TrackLog | None,
+        confidence: float,
+        uncertain: float,
+        timings: Timings,
+    ):
+        """track_log: None where nothing is tracked. For the others, and for what is raised, see
+        pipeline.detect_masks.
+        """
+        self._networks, self._track_log, self._timings = networks, track_log, timings
+        self._confidence, self._uncertain = confidence, uncertain
+        with networks.classifier() as classifier:
+            check_uncertain(classifier, uncertain)
+
+    def in_every_frame(self, image: np.ndarray) -> Finish:
+        """Find the faces of an image (H, W, 3) uint8, BGR, and classify all of them."""
+        with self._networks.acquire() as pair:
+            thresholds = self._confidence, self._uncertain
+            detections = detect_masks(image, *pair, *thresholds, self._timings)
+
+        def finish(time_s: float) -> Sequence[MaskDetection]:
+            if self._track_log is None:
+                return detections
+            with self._timings.stage("track"):
+                return self._track_log.update(detections, image, time_s)
+
+        return finish
+
+    def by_track(self, image: np.ndarray) -> Finish:
+        """Find the faces of an image (H, W, 3) uint8, BGR.
+
+        Only those whose track has something to learn are classified; see video.schedule. There must
+        be a track log, not of photographs.
+        """
+        track_log = self._track_log
+        assert track_log
+        with self._networks.detector() as detector, self._timings.stage("detect"):
+            faces = detector.detect(image, self._confidence)
+
+        def finish(time_s: float) -> Sequence[MaskDetection]:
+            with self._timings.stage("track"):
+                return track_log.label(faces, image, time_s, self._classify)
+
+        return finish
+
+    def _classify(self, image: np.ndarray, faces: Sequence[FaceBox]) -> list[MaskDetection]:
+        with self._networks.classifier() as classifier:
+            return classify_faces(image, faces, classifier, self._uncertain, self._timings)
 
 
 @dataclass(frozen=True)
@@ -27,33 +95,44 @@ class LabelledFrame:
 
 @contextmanager
 def labelled_frames(
-    source: Source, label: Callable[[np.ndarray], list[MaskDetection]], timings: Timings
+    source: Source, find: Callable[[np.ndarray], Finish], timings: Timings
 ) -> Iterator[Iterator[LabelledFrame]]:
     """A context manager that gives an iterator over the frames of a source and their faces.
 
-    Frames of a file are read and labelled by threads while earlier frames are written and shown.
-    A frame of a live source is labelled only when it is asked for: of a camera the newest frame
-    matters, and frames computed ahead would be old when shown.
+    Frames of a file are read, and their faces found, by threads while earlier frames are written
+    and shown. This is done with a frame of a live source only when it is asked for: of a camera the
+    newest frame matters, and frames computed ahead would be old when shown.
 
-    label: finds and labels the faces of a frame (H, W, 3) uint8, BGR; called by several threads.
-    Where it raises anything else than a FacemaskError, that is the frame's problem alone.
-    timings: what the stage "read" is added to.
-    The iterator raises what the source raises, and FacemaskErrors of `label`. No thread is left
+    find: a method of FaceLabeller. Where it, or what it returns, raises anything else than a
+    FacemaskError, that is the frame's problem alone. timings: what the stage "read" is added to.
+    The iterator raises what the source raises, and FacemaskErrors of `find`. No thread is left
     when the block ends.
     """
 
-    def label_frame(timed: TimedFrame) -> LabelledFrame:
+    def find_faces(timed: TimedFrame) -> tuple[TimedFrame, Finish | Exception]:
+        return timed, _outcome(find, timed[1])
+
+    def label(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:
         time_s, image = timed
-        try:
-            return LabelledFrame(time_s, image, label(image))
-        except FacemaskError:
-            raise
-        except Exception as problem:
-            return LabelledFrame(time_s, image, problem=problem)
+        faces = finish if isinstance(finish, Exception) else _outcome(finish, time_s)
+        if isinstance(faces, Exception):
+            return LabelledFrame(time_s, image, problem=faces)
+        return LabelledFrame(time_s, image, faces)
 
     with ExitStack() as stack:
         workers = stack.enter_context(one_thread_per_image(wanted=not source.live))
         frames = timings.taking("read", source.frames())
         if workers > 1:
             frames = stack.enter_context(closing(read_ahead(frames, READ_AHEAD)))
-        yield stack.enter_context(closing(in_order(label_frame, frames, workers, workers + 2)))
+        found = stack.enter_context(closing(in_order(find_faces, frames, workers, workers + 2)))
+        yield starmap(label, found)
+
+
+def _outcome(step: Callable[[T], R], argument: T) -> R | Exception:
+    """What a step returns, or the exception that it raises; raises FacemaskErrors."""
+    try:
+        return step(argument)
+    except FacemaskError:
+        raise
+    except Exception as problem:
+        return problem

@@ -121,6 +121,12 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         " for folders of images), or label each frame by itself",
     )
     add(
+        "--classify-every-frame",
+        action="store_true",
+        help="classify each face in every frame, and not only while its label is unsure, when its"
+        " box or confidence changes, and every 0.4 seconds",
+    )
+    add(
         "-o",
         "--output",
         type=file_with_suffix(*VIDEO_SUFFIXES),

@@ -10,7 +10,7 @@ import csv
 import io
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 
 from facemask.detect.types import MaskDetection
+from facemask.geometry import FaceBox
 from facemask.output.labels import class_word
 from facemask.output.records import LineFile
 from facemask.video.cuts import CutDetector
@@ -27,6 +28,9 @@ MIN_COUNTED_S = 0.5  # the help of --csv says so, too
 FPS_WINDOW = 30  # frames that the shown frame rate is measured over
 
 TRACK_COLUMNS = ("track", "first_s", "last_s", "label", "share", "frames", "changes")
+
+# Gives faces of an image with their classes; see pipeline.classify_faces.
+Classify = Callable[[np.ndarray, Sequence[FaceBox]], Sequence[MaskDetection]]
 
 
 class TrackLog:
@@ -66,14 +70,29 @@ class TrackLog:
         frame: (H, W, 3) uint8, BGR, before anything is drawn on it. At a cut all tracks end. The
         detections of photographs are returned as they are.
         """
+        self._end_scene(frame)
+        tracked = self._tracker.update(detections, time_s)
+        self._count(tracked)
+        return detections if self._photographs else tracked
+
+    def label(
+        self, faces: Sequence[FaceBox], frame: np.ndarray, time_s: float, classify: Classify
+    ) -> Sequence[MaskDetection]:
+        """As update, for faces that are not classified yet; see Tracker.label."""
+        self._end_scene(frame)
+        tracked = self._tracker.label(faces, time_s, lambda due: classify(frame, due))
+        self._count(tracked)
+        return tracked
+
+    def _end_scene(self, frame: np.ndarray) -> None:
         if self._photographs or self._cuts.is_cut(frame):
             self._log(self._tracker.finish())
-        tracked = self._tracker.update(detections, time_s)
+
+    def _count(self, tracked: Sequence[MaskDetection]) -> None:
         self._frames += 1
         self._frame_labels = Counter(detection.label for detection in tracked)
         self._frame_times.append(time.monotonic())
         self._log(self._tracker.take_ended())
-        return detections if self._photographs else tracked
 
     def status(self) -> str:
         """Frames a second and the faces of this frame: `24.9 FPS   Mask 3   No Mask 1`."""

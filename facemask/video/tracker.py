@@ -2,13 +2,15 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox, as_array, ious
+from facemask.video.schedule import Answers, Schedule
 
 # A detection continues a track when their boxes overlap by this IoU or, for small faces that move
 # fast, when their centres are nearer than this ratio of the wider box's width.
@@ -28,14 +30,28 @@ class Track:
     box: FaceBox  # in the last frame that shows the face
     first_s: float
     last_s: float
+    answers: Answers = field(default_factory=Answers)
     votes: deque[tuple[float, str, float]] = field(default_factory=deque)  # time, label, weight
     frames_by_label: dict[str, int] = field(default_factory=dict)  # by the label that was shown
     label: str = ""
     changes: int = 0  # of the label that was shown
 
-    def add(self, detection: MaskDetection, time_s: float, vote_s: float) -> MaskDetection:
-        """Add a frame's detection; returns it with the track's number and the voted label."""
-        self.box, self.last_s = detection.face, time_s
+    def add(self, answer: MaskDetection, time_s: float, vote_s: float) -> MaskDetection:
+        """Add a frame whose face was classified; returns what repeat returns."""
+        since_s = self.answers.add(answer, time_s)
+        changed = answer.label, answer.probability
+        self.votes = deque(
+            (vote[0], *changed) if vote[0] > since_s else vote for vote in self.votes
+        )
+        return self.repeat(answer.face, time_s, vote_s)
+
+    def repeat(self, face: FaceBox, time_s: float, vote_s: float) -> MaskDetection:
+        """Add a frame for which the last answer votes.
+
+        Returns the face with the track's number and the voted label.
+        """
+        detection = replace(self.answers.last, face=face, track=self.number)
+        self.box, self.last_s = face, time_s
         self.votes.append((time_s, detection.label, detection.probability))
         while self.votes[0][0] < time_s - vote_s:
             self.votes.popleft()
@@ -47,8 +63,9 @@ class Track:
         self.changes += bool(self.label) and label != self.label
         self.label = label
         self.frames_by_label[label] = self.frames_by_label.get(label, 0) + 1
-        probability = sum(weights[label]) / len(weights[label])
-        return replace(detection, label=label, probability=probability, track=self.number)
+        return replace(
+            detection, label=label, probability=sum(weights[label]) / len(weights[label])
+        )
 
     def majority_label(self) -> tuple[str, int]:
         """The label of most of its frames, and their number."""
@@ -63,6 +80,7 @@ class Tracker:
 
     def __init__(self, memory_s: float = MEMORY_S, vote_s: float = VOTE_S):
         self._memory_s, self._vote_s = memory_s, vote_s
+        self._schedule = Schedule()
         self._count = 0
         self.current: list[Track] = []  # tracks that may go on
         self._ended: list[Track] = []
@@ -73,29 +91,60 @@ class Tracker:
         time_s: seconds from the first frame. The label is voted by the track's last frames, each
         weighted with its probability; the probability is the mean of the frames that agree.
         """
+        tracks = self._match([detection.face for detection in detections], time_s)
+        return self._add(tracks, detections, time_s)
+
+    def label(
+        self,
+        faces: Sequence[FaceBox],
+        time_s: float,
+        classify: Callable[[Sequence[FaceBox]], Sequence[MaskDetection]],
+    ) -> list[MaskDetection]:
+        """As update, for faces that are not classified yet: only those that are due will be.
+
+        classify: gives faces of this frame with their classes, in the same order. What it raises is
+        raised; the frame is then as if it had not been.
+        """
+        tracks = self._match(faces, time_s)
+        due = self._schedule.due(faces, [track.answers for track in tracks], time_s)
+        answers = dict(zip(due, classify([faces[index] for index in due]), strict=True))
+        return self._add(tracks, [answers.get(i, face) for i, face in enumerate(faces)], time_s)
+
+    def _match(self, faces: Sequence[FaceBox], time_s: float) -> list[Track]:
+        """The track that each face of a frame continues, or a new one."""
         self._end_tracks(before_s=time_s - self._memory_s)
         similarities = _similarities(
-            as_array([detection.face for detection in detections]),
-            as_array([track.box for track in self.current]),
+            as_array(faces), as_array([track.box for track in self.current])
         )
         pairs = sorted(
             (-similarities[index, track_index], index, track_index)
             for index, track_index in np.argwhere(similarities > 0).tolist()
         )
-        matched: dict[int, int] = {}  # index of a detection: index of its track
+        matched: dict[int, int] = {}  # index of a face: index of its track
         for _, index, track_index in pairs:
             if index not in matched and track_index not in matched.values():
                 matched[index] = track_index
-        tracked = []
-        for index, detection in enumerate(detections):
-            if index in matched:
-                track = self.current[matched[index]]
-            else:
-                self._count += 1
-                track = Track(self._count, detection.face, time_s, time_s)
-                self.current.append(track)
-            tracked.append(track.add(detection, time_s, self._vote_s))
-        return tracked
+        numbers = count(self._count + 1)
+        return [
+            self.current[matched[index]]
+            if index in matched
+            else Track(next(numbers), face, time_s, time_s)
+            for index, face in enumerate(faces)
+        ]
+
+    def _add(
+        self, tracks: Sequence[Track], items: Sequence[MaskDetection | FaceBox], time_s: float
+    ) -> list[MaskDetection]:
+        """Add a frame to the tracks of its faces: each face alone, or with its classes."""
+        new = [track for track in tracks if track.number > self._count]
+        self._count += len(new)
+        self.current += new
+        return [
+            track.repeat(item, time_s, self._vote_s)
+            if isinstance(item, FaceBox)
+            else track.add(item, time_s, self._vote_s)
+            for track, item in zip(tracks, items, strict=True)
+        ]
 
     def take_ended(self) -> list[Track]:
         """The tracks that ended since the last call; they are forgotten then."""

@@ -73,6 +73,21 @@ def test_each_copy_merges_the_incorrect_class(
         assert first.class_names == second.class_names == ("with_mask", "without_mask")
 
 
+def test_a_thread_that_only_finds_faces_takes_no_classifier(
+    fakes: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads: list[Path] = []
+    monkeypatch.setattr(
+        MaskClassifier, "load", lambda path, *_: loads.append(path) or FakeClassifier()
+    )
+    pool = Networks(tmp_path, model_of(b"\x1c\x00\x00\x00TFL3", tmp_path), lambda message: None)
+    with pool.detector() as first, pool.detector() as second, pool.classifier() as classifier:
+        assert first is not second
+    with pool.acquire() as (_, again):
+        assert again is classifier
+    assert len(loads) == 1
+
+
 def test_a_pair_comes_back_after_an_error(fakes: None, tmp_path: Path) -> None:
     pool = Networks(tmp_path, tmp_path / "m.keras", lambda message: None)
     with pytest.raises(ZeroDivisionError), pool.acquire() as (first, _):

@@ -37,12 +37,12 @@ def networks() -> Networks:
     """The built-in face detector and the classifier, loaded once: that takes longer than a case."""
     model = str(PROJECT / "pretrained" / "mask_detector.keras")
     arguments = parse_arguments(["--detector", "builtin", "--model", model])
-    return detect_mask_video.load_networks(arguments)
+    return detect_mask_video.load_networks(arguments, threads=1)
 
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: Networks) -> None:
-    monkeypatch.setattr(detect_mask_video, "load_networks", lambda args: networks)
+    monkeypatch.setattr(detect_mask_video, "load_networks", lambda *_, **__: networks)
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,5 +1,7 @@
 """The tracker: which faces are the same, and their labels."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from facemask.detect.types import MaskDetection
@@ -95,3 +97,71 @@ def test_ended_tracks_are_returned_once_and_forgotten() -> None:
     (stayed,) = tracker.finish()
     assert (stayed.number, stayed.frames_by_label, stayed.last_s) == (1, {"with_mask": 3}, 1.5)
     assert tracker.current == tracker.finish() == []
+
+
+class Masks:
+    """A classifier of one face, whose mask is taken off at a time; it notes when it is called."""
+
+    def __init__(self, off_s: float):
+        self.off_s, self.time_s = off_s, 0.0
+        self.times: list[float] = []
+
+    def __call__(self, faces: Sequence[FaceBox]) -> list[MaskDetection]:
+        self.times += [self.time_s] * len(faces)
+        label = "with_mask" if self.time_s < self.off_s else "without_mask"
+        return [MaskDetection(box, label, 0.9) for box in faces]
+
+
+@pytest.mark.parametrize("off_s", [1.0, 1.1, 1.2, 1.3])
+def test_a_face_that_is_seldom_classified_changes_its_label_as_one_that_is_in_each_frame(
+    off_s: float,
+) -> None:
+    """Not later by the time between two answers, which is 0.4 s."""
+    often, seldom, masks = Tracker(), Tracker(), Masks(off_s)
+    different = 0
+    for step in range(75):
+        masks.time_s = step / 25
+        box = FaceBox(100 + step, 100, 140 + step, 140, 0.9)
+        (expected,) = often.update([face(100 + step, masks([box])[0].label)], masks.time_s)
+        masks.times.pop()
+        (shown,) = seldom.label([box], masks.time_s, masks)
+        assert (shown.face, shown.track) == (expected.face, expected.track)
+        different += shown.label != expected.label
+    assert different <= 5
+    assert len(masks.times) < 25
+    assert seldom.current[0].changes == 1
+    assert sum(seldom.current[0].frames_by_label.values()) == 75
+
+
+def test_a_face_that_is_seldom_classified_has_the_mean_probability_of_its_answers() -> None:
+    tracker = Tracker()
+    probabilities = iter([0.9, 0.8, 0.9, 0.8])
+    box = FaceBox(100, 100, 140, 140, 0.9)
+    means = [
+        tracker.label(
+            [box],
+            step / 25,
+            lambda due: [MaskDetection(box, "with_mask", next(probabilities)) for _ in due],
+        )[0].probability
+        for step in range(8)
+    ]
+    assert means[3] == pytest.approx(0.85)
+    assert means[7] == pytest.approx((0.9 + 0.8 + 0.9 + 5 * 0.8) / 8)
+
+
+def test_a_frame_whose_faces_cannot_be_classified_leaves_no_trace() -> None:
+    def broken(faces: Sequence[FaceBox]) -> list[MaskDetection]:
+        raise ZeroDivisionError
+
+    tracker, box = Tracker(), FaceBox(100, 100, 140, 140, 0.9)
+    with pytest.raises(ZeroDivisionError):
+        tracker.label([box], 0.0, broken)
+    assert tracker.current == tracker.finish() == []
+    (shown,) = tracker.label([box], 0.04, Masks(1.0))
+    assert (shown.track, shown.label) == (1, "with_mask")
+
+
+def test_no_faces_are_not_classified() -> None:
+    masks = Masks(1.0)
+    assert Tracker().label([], 0.0, masks) == []
+    assert masks.times == []
