@@ -1,15 +1,23 @@
-"""Boxes and labels on a picture."""
+"""Boxes, labels and a legend on a picture."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from facemask.class_names import INCORRECT, WITHOUT_MASK, meaning
 from facemask.detect.types import MaskDetection
-from facemask.output.labels import class_style, label_text
+from facemask.geometry import FaceBox
+from facemask.output.labels import class_style, label_text, short_text
+from facemask.output.layout import letter_sizes, line_width, place_labels, place_legend
+from facemask.output.lettering import ink_on, render, text_size
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-SMALLEST_SCALE = 0.45  # of the font, that can still be read
+# What is drawn over all else, the topmost last. Its boxes have thick corners, all four or only the
+# lower two, for those who can't tell its colour from green.
+ON_TOP = (INCORRECT, WITHOUT_MASK)
+CORNER_RATIO = 1 / 4  # of the box's side
+RIM = (0, 0, 0)  # around boxes, one pixel, for pictures as bright as the box's colour
+PANEL, WHITE = (40, 40, 40), (255, 255, 255)  # behind the legend and the status
 
 
 def draw_detections(
@@ -17,77 +25,119 @@ def draw_detections(
 ) -> np.ndarray:
     """A copy of the image (H, W, 3) uint8, BGR, with a box and a label for each detection.
 
-    Lines and letters grow with the image. Letters are smaller at small faces, but stay legible. A
-    label stays inside the image.
+    Lines and letters grow with the image and with the face. Labels cover no face that has a free
+    side. Where faces stand close, labels are shorter or left out, and a legend in a corner says
+    what the colours mean and how many faces have each; see layout.place_labels.
     detections: the highest-scoring first. in_place: draw on the image itself and return it; a copy
     of 3840x2160 pixels would take 2 ms and 25 MB.
     """
     drawn = image if in_place else image.copy()
-    # In reverse, so that the highest-scoring face is on top where faces overlap.
-    for detection in reversed(detections):
-        _draw(drawn, detection)
+    size = image.shape[1], image.shape[0]
+    # Faces without a proper mask choose their place first, and are drawn last: nothing hides them.
+    ordered = sorted(detections, key=lambda detection: -_rank(detection.label))
+    boxes = [_outline(detection, size) for detection in ordered]
+    texts = [(label_text(detection), short_text(detection)) for detection in ordered]
+    labels = place_labels(boxes, texts, size, text_size)
+    if any(
+        label is None or label.text != text for label, (text, _) in zip(labels, texts, strict=True)
+    ):
+        legend = _legend([detection.label for detection in ordered], size)
+        extent = legend.shape[1], legend.shape[0]
+        if corner := place_legend(boxes, extent, size):
+            _paste(drawn, legend, *corner)
+            labels = place_labels(
+                boxes, texts, size, text_size, [(*corner, *np.add(corner, extent))]
+            )
+    for detection in reversed(ordered):
+        _draw_box(drawn, detection.face, detection.label, line_width(detection.face, *size))
+    for detection, label in zip(ordered, labels, strict=True):
+        if label:
+            fill = class_style(detection.label)[1]
+            _paste(drawn, render(label.text, label.size, fill, ink_on(fill)), label.x, label.y)
     return drawn
 
 
 def draw_status(image: np.ndarray, text: str) -> None:
-    """Draw white text into the upper left corner of an image (H, W, 3) uint8, in place."""
-    largest = max(SMALLEST_SCALE, min(image.shape[:2]) / 700)
-    scale, thickness, (_, text_height), baseline = _fit_text(text, largest, image.shape[1])
-    _write(image, text, (baseline, text_height + baseline), scale, (255, 255, 255), thickness)
-
-
-def _draw(image: np.ndarray, detection: MaskDetection) -> None:
+    """Draw a line of text into the upper left corner of an image (H, W, 3) uint8, in place."""
     height, width = image.shape[:2]
-    face = detection.face
-    _, colour = class_style(detection.label)
-    line = max(1, round(min(height, width) / 300))
-    cv2.rectangle(image, (face.x1, face.y1), (face.x2 - 1, face.y2 - 1), colour, line)
+    smallest, largest = letter_sizes(width, height)
+    size = min(largest, max(smallest, largest * width // text_size(text, largest)[0]))
+    _paste(image, render(text, size, PANEL, WHITE), 0, 0)
 
-    text = label_text(detection)
-    largest = max(SMALLEST_SCALE, min(height, width) / 600)
-    at_face = max(SMALLEST_SCALE, 1.6 * face.width / _text_width(text))
-    scale, thickness, (text_width, text_height), baseline = _fit_text(
-        text, min(largest, at_face), width
+
+def _rank(label: str) -> int:
+    """How far on top a class is drawn: 1 and more for those of ON_TOP, otherwise 0."""
+    meant = meaning(label)
+    return ON_TOP.index(meant) + 1 if meant in ON_TOP else 0
+
+
+def _legend(labels: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+    """A line for each class: a box as its faces have, and their number; (h, w, 3) uint8, BGR.
+
+    labels: of all faces, in the order of the lines. size: (width, height) of the picture.
+    """
+    letters = min(round(1.2 * letter_sizes(*size)[0]), letter_sizes(*size)[1])
+    lines = [
+        (label, render(f"{class_style(label)[0]} {count}", letters, PANEL, WHITE))
+        for label, count in Counter(labels).items()
+    ]
+    high = lines[0][1].shape[0]
+    legend = np.full(
+        (high * len(lines), high + max(line.shape[1] for _, line in lines), 3), PANEL, np.uint8
     )
-    gap = line + max(2, thickness)
-    above = face.y1 - gap - baseline // 2
-    below = face.y2 + gap + text_height
-    inside = face.y1 + gap + text_height
-    y = next((y for y in (above, below, inside) if text_height <= y <= height - baseline), inside)
-    y = min(max(y, text_height), max(height - baseline, text_height))
-    x = min(max(face.x1, 0), max(0, width - text_width))
-    _write(image, text, (x, y), scale, colour, thickness)
+    for row, (label, text) in enumerate(lines):
+        _paste(legend, text, high, row * high)
+        inner = FaceBox(0, 0, high, high, 1.0).move(0, row * high).expand(-0.25)
+        _draw_box(legend, inner, label, max(1, high // 16))
+    return legend
 
 
-def _write(
-    image: np.ndarray,
-    text: str,
-    at: tuple[int, int],
-    scale: float,
-    colour: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    """Draw letters with a rim, so that they are legible on any background.
+def _outline(detection: MaskDetection, size: tuple[int, int]) -> FaceBox:
+    """The face with all lines of its box, on a picture of size = (width, height)."""
+    line = line_width(detection.face, *size)
+    return _grow(detection.face, _corner_width(line) if _rank(detection.label) else line)
 
-    The rim is dark around light colours, and otherwise light. at: lower left corner, (x, y).
+
+def _corner_width(line: int) -> int:
+    return 2 * line + 1
+
+
+def _grow(box: FaceBox, pixels: int) -> FaceBox:
+    x1, y1, x2, y2 = box.corners
+    return FaceBox(x1 - pixels, y1 - pixels, x2 + pixels, y2 + pixels, box.confidence)
+
+
+def _draw_box(image: np.ndarray, face: FaceBox, label: str, line: int) -> None:
+    """Draw the box of a face, in place. Of its lines only the innermost pixel is in the face."""
+    rank, (width, height) = _rank(label), (face.width, face.height)
+    for colour, rim in ((RIM, 1), (class_style(label)[1], 0)):
+        strokes = _frame(face, line + rim, width, height)
+        if rank:
+            sides = (round(CORNER_RATIO * side) + rim for side in (width, height))
+            corners = _frame(face, _corner_width(line) + rim, *sides)
+            strokes += corners if rank == len(ON_TOP) else corners[4:]
+        for stroke in strokes:
+            x1, y1, x2, y2 = stroke.clip(image.shape[1], image.shape[0]).corners
+            image[y1:y2, x1:x2] = colour
+
+
+def _frame(face: FaceBox, line: int, wide: int, high: int) -> list[FaceBox]:
+    """The strokes around a face: in each corner one of `wide` and one of `high` pixels' length.
+
+    line: their thickness, pixels. The first four are those of the upper corners.
     """
-    light = np.dot(colour, (0.114, 0.587, 0.299)) > 127  # luma of BGR, Rec. 601
-    rim = (0, 0, 0) if light else (255, 255, 255)
-    for ink, extra in ((rim, 2 * thickness), (colour, 0)):
-        cv2.putText(image, text, at, FONT, scale, ink, thickness + extra, cv2.LINE_AA)
+    x1, y1, x2, y2 = _grow(face, line - 1).corners
+    wide, high = wide + line - 1, high + line - 1
+    strokes = [
+        *((x1, y1, x1 + wide, y1 + line), (x1, y1, x1 + line, y1 + high)),
+        *((x2 - wide, y1, x2, y1 + line), (x2 - line, y1, x2, y1 + high)),
+        *((x1, y2 - line, x1 + wide, y2), (x1, y2 - high, x1 + line, y2)),
+        *((x2 - wide, y2 - line, x2, y2), (x2 - line, y2 - high, x2, y2)),
+    ]
+    return [FaceBox(*stroke, confidence=1.0) for stroke in strokes]
 
 
-def _fit_text(text: str, scale: float, width: int) -> tuple[float, int, tuple[int, int], int]:
-    """Font scale, thickness, size (width, height) and baseline, in pixels, of a line of text.
-
-    The scale is the given one, or less where the text is wider than `width` pixels.
-    """
-    scale = min(scale, 0.95 * width / _text_width(text))
-    thickness = max(1, round(scale * 1.8))
-    size, baseline = cv2.getTextSize(text, FONT, scale, thickness)
-    return scale, thickness, (size[0], size[1]), baseline
-
-
-def _text_width(text: str) -> int:
-    """Width in pixels at font scale 1."""
-    return cv2.getTextSize(text, FONT, 1.0, 1)[0][0]
+def _paste(image: np.ndarray, picture: np.ndarray, x: int, y: int) -> None:
+    """Put a picture (h, w, 3) onto an image, in place; what reaches beyond the image is cut off."""
+    part = image[y : y + picture.shape[0], x : x + picture.shape[1]]
+    part[:] = picture[: part.shape[0], : part.shape[1]]

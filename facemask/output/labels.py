@@ -31,3 +31,8 @@ def class_word(label: str) -> str:
 def label_text(detection: MaskDetection) -> str:
     """The text for a face: `Mask: 99.87%`, `No Mask: 99.87%`."""
     return f"{class_word(detection.label)}: {detection.probability * 100:.2f}%"
+
+
+def short_text(detection: MaskDetection) -> str:
+    """The same where there is little room, rounded down: `99%`."""
+    return f"{int(detection.probability * 100)}%"
