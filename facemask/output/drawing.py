@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from facemask.class_names import INCORRECT, WITHOUT_MASK, meaning
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
-from facemask.output.labels import class_style, label_text, short_text
+from facemask.output.labels import class_style, class_word, label_text, short_text
 from facemask.output.layout import letter_sizes, line_width, place_labels, place_legend
 from facemask.output.lettering import ink_on, render, text_size
 
@@ -16,7 +17,7 @@ from facemask.output.lettering import ink_on, render, text_size
 # lower two, for those who can't tell its colour from green.
 ON_TOP = (INCORRECT, WITHOUT_MASK)
 CORNER_RATIO = 1 / 4  # of the box's side
-RIM = (0, 0, 0)  # around boxes, one pixel, for pictures as bright as the box's colour
+RIM = (0, 0, 0)  # around boxes, for pictures that are as bright as the box's colour
 PANEL, WHITE = (40, 40, 40), (255, 255, 255)  # behind the legend and the status
 
 
@@ -38,16 +39,13 @@ def draw_detections(
     boxes = [_outline(detection, size) for detection in ordered]
     texts = [(label_text(detection), short_text(detection)) for detection in ordered]
     labels = place_labels(boxes, texts, size, text_size)
-    if any(
-        label is None or label.text != text for label, (text, _) in zip(labels, texts, strict=True)
-    ):
+    if [label and label.text for label in labels] != [whole for whole, _ in texts]:
         legend = _legend([detection.label for detection in ordered], size)
         extent = legend.shape[1], legend.shape[0]
         if corner := place_legend(boxes, extent, size):
             _paste(drawn, legend, *corner)
-            labels = place_labels(
-                boxes, texts, size, text_size, [(*corner, *np.add(corner, extent))]
-            )
+            taken = [(*corner, corner[0] + extent[0], corner[1] + extent[1])]
+            labels = place_labels(boxes, texts, size, text_size, taken)
     for detection in reversed(ordered):
         _draw_box(drawn, detection.face, detection.label, line_width(detection.face, *size))
     for detection, label in zip(ordered, labels, strict=True):
@@ -60,9 +58,9 @@ def draw_detections(
 def draw_status(image: np.ndarray, text: str) -> None:
     """Draw a line of text into the upper left corner of an image (H, W, 3) uint8, in place."""
     height, width = image.shape[:2]
-    smallest, largest = letter_sizes(width, height)
-    size = min(largest, max(smallest, largest * width // text_size(text, largest)[0]))
-    _paste(image, render(text, size, PANEL, WHITE), 0, 0)
+    sizes = letter_sizes(width, height)
+    fitting = sizes.legend * width // text_size(text, sizes.legend)[0]
+    _paste(image, render(text, min(sizes.legend, max(sizes.smallest, fitting)), PANEL, WHITE), 0, 0)
 
 
 def _rank(label: str) -> int:
@@ -76,19 +74,17 @@ def _legend(labels: Sequence[str], size: tuple[int, int]) -> np.ndarray:
 
     labels: of all faces, in the order of the lines. size: (width, height) of the picture.
     """
-    letters = min(round(1.2 * letter_sizes(*size)[0]), letter_sizes(*size)[1])
+    counts = Counter(labels)
     lines = [
-        (label, render(f"{class_style(label)[0]} {count}", letters, PANEL, WHITE))
-        for label, count in Counter(labels).items()
+        render(f"{class_word(label)} {count}", letter_sizes(*size).legend, PANEL, WHITE)
+        for label, count in counts.items()
     ]
-    high = lines[0][1].shape[0]
-    legend = np.full(
-        (high * len(lines), high + max(line.shape[1] for _, line in lines), 3), PANEL, np.uint8
-    )
-    for row, (label, text) in enumerate(lines):
-        _paste(legend, text, high, row * high)
-        inner = FaceBox(0, 0, high, high, 1.0).move(0, row * high).expand(-0.25)
-        _draw_box(legend, inner, label, max(1, high // 16))
+    high, wide = lines[0].shape[0], max(line.shape[1] for line in lines)
+    legend = np.full((high * len(lines), high + wide, 3), PANEL, np.uint8)
+    for row, (label, line) in enumerate(zip(counts, lines, strict=True)):
+        _paste(legend, line, high, row * high)
+        cell = FaceBox(0, row * high, high, (row + 1) * high, confidence=1.0)
+        _draw_box(legend, cell.expand(-0.25), label, max(1, high // 16))
     return legend
 
 
@@ -99,7 +95,7 @@ def _outline(detection: MaskDetection, size: tuple[int, int]) -> FaceBox:
 
 
 def _corner_width(line: int) -> int:
-    return 2 * line + 1
+    return 2 * line
 
 
 def _grow(box: FaceBox, pixels: int) -> FaceBox:
@@ -110,31 +106,29 @@ def _grow(box: FaceBox, pixels: int) -> FaceBox:
 def _draw_box(image: np.ndarray, face: FaceBox, label: str, line: int) -> None:
     """Draw the box of a face, in place. Of its lines only the innermost pixel is in the face."""
     rank, (width, height) = _rank(label), (face.width, face.height)
-    for colour, rim in ((RIM, 1), (class_style(label)[1], 0)):
+    for colour, rim in ((RIM, 1 + line // 4), (class_style(label)[1], 0)):
         strokes = _frame(face, line + rim, width, height)
         if rank:
             sides = (round(CORNER_RATIO * side) + rim for side in (width, height))
             corners = _frame(face, _corner_width(line) + rim, *sides)
             strokes += corners if rank == len(ON_TOP) else corners[4:]
-        for stroke in strokes:
-            x1, y1, x2, y2 = stroke.clip(image.shape[1], image.shape[0]).corners
-            image[y1:y2, x1:x2] = colour
+        for x1, y1, x2, y2 in strokes:
+            cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), colour, cv2.FILLED)
 
 
-def _frame(face: FaceBox, line: int, wide: int, high: int) -> list[FaceBox]:
-    """The strokes around a face: in each corner one of `wide` and one of `high` pixels' length.
+def _frame(face: FaceBox, line: int, wide: int, high: int) -> list[tuple[int, int, int, int]]:
+    """The strokes around a face, xyxy: in each corner one `wide` and one `high` pixels long.
 
     line: their thickness, pixels. The first four are those of the upper corners.
     """
     x1, y1, x2, y2 = _grow(face, line - 1).corners
     wide, high = wide + line - 1, high + line - 1
-    strokes = [
+    return [
         *((x1, y1, x1 + wide, y1 + line), (x1, y1, x1 + line, y1 + high)),
         *((x2 - wide, y1, x2, y1 + line), (x2 - line, y1, x2, y1 + high)),
         *((x1, y2 - line, x1 + wide, y2), (x1, y2 - high, x1 + line, y2)),
         *((x2 - wide, y2 - line, x2, y2), (x2 - line, y2 - high, x2, y2)),
     ]
-    return [FaceBox(*stroke, confidence=1.0) for stroke in strokes]
 
 
 def _paste(image: np.ndarray, picture: np.ndarray, x: int, y: int) -> None:

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from facemask.geometry import FaceBox, as_array, intersections
 
 # Sizes of letters, pixels an em. A picture is shown on about 1,600 pixels of a screen, where
-# letters of less than 14 are hard to read; in a small picture, of less than 11.
-SMALLEST_PX = 11
+# letters of less than 14 are hard to read; in a small picture, of less than 12.
+SMALLEST_PX = 12
 SMALLEST_RATIO = 1 / 110  # of the longer side of the picture
 LARGEST_RATIO = 1 / 24  # of the shorter side
+LEGEND_SIZE = 1.2  # of the legend's letters, in the smallest size
 # The whole text is about this much wider than its face, if letters of a legible size allow it.
 TEXT_RATIO = 1.2
 # A label that is wider than this, in widths of its face, could be taken for that of a face nearby.
 # No other face or label is nearer to it than its height.
-WIDE_RATIO = 2.0
+WIDE_RATIO = 1.5
 # Where no side of a face is free, its label may cover this much of its height.
 INSIDE_RATIO = 1 / 5
 # A legend takes at most this ratio of the picture's width and height.
@@ -25,6 +28,14 @@ LEGEND_STEPS = 9  # places that are tried along each edge
 
 # Width and height, in pixels, of a text in letters of a size.
 Measure = Callable[[str, int], tuple[int, int]]
+
+
+class LetterSizes(NamedTuple):
+    """Sizes of letters, pixels an em."""
+
+    smallest: int
+    legend: int
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -37,16 +48,17 @@ class Placement:
     y: int
 
 
-def letter_sizes(width: int, height: int) -> tuple[int, int]:
-    """The smallest and the largest size of letters on a picture, pixels an em."""
+def letter_sizes(width: int, height: int) -> LetterSizes:
+    """The sizes of letters on a picture of width x height pixels."""
     smallest = max(SMALLEST_PX, round(max(width, height) * SMALLEST_RATIO))
-    return smallest, max(smallest, round(min(width, height) * LARGEST_RATIO))
+    largest = max(smallest, round(min(width, height) * LARGEST_RATIO))
+    return LetterSizes(smallest, min(largest, round(smallest * LEGEND_SIZE)), largest)
 
 
 def line_width(face: FaceBox, width: int, height: int) -> int:
     """How thick the box of a face is on a picture of width x height pixels."""
     thinnest = max(1, round(max(width, height) / 800))
-    thickest = max(thinnest, round(min(width, height) / 240))
+    thickest = max(thinnest, round(min(width, height) / 160))
     return min(max(round(min(face.width, face.height) / 30), thinnest), thickest)
 
 
@@ -66,59 +78,50 @@ def place_labels(
     face and no other label. Only where no side is free it may stand inside its own large face. Long
     texts are tried first, in letters that suit the face and then in the smallest.
     """
-    width, height = size
-    smallest, largest = letter_sizes(width, height)
-    boxes = as_array(faces)
-    occupied = [np.array(taken, float).reshape(-1, 4)]
+    smallest, _, largest = letter_sizes(*size)
+    # Faces, what is taken, and a row for each label; an empty row overlaps nothing.
+    labels = np.zeros((len(faces), 4))
+    occupied = np.vstack([as_array(faces), np.reshape(taken, (-1, 4)), labels])
     placements: list[Placement | None] = []
     for index, (face, choices) in enumerate(zip(faces, texts, strict=True)):
         ratio = measure(choices[0], largest)[0] / largest
         fitting = min(max(int(TEXT_RATIO * face.width / ratio), smallest), largest)
-        others = np.concatenate([np.delete(boxes, index, axis=0), *occupied])
+        occupied[index] = 0
         placement = None
-        for text in choices:
-            for letters in dict.fromkeys((fitting, smallest)):
-                extent = measure(text, letters)
-                corner = _free_corner(face, extent, others, size)
-                if corner:
-                    placement = Placement(text, letters, *corner)
-                    occupied.append(np.array([[*corner, *np.add(corner, extent)]], float))
-                    break
-            if placement:
+        for text, letters in product(choices, dict.fromkeys((fitting, smallest))):
+            extent = measure(text, letters)
+            if corner := _free_corner(face, extent, occupied, size):
+                placement = Placement(text, letters, *corner)
+                occupied[~index] = *corner, corner[0] + extent[0], corner[1] + extent[1]
                 break
+        occupied[index] = face.corners
         placements.append(placement)
     return placements
 
 
 def _free_corner(
-    face: FaceBox,
-    extent: tuple[int, int],
-    others: np.ndarray,
-    size: tuple[int, int],
+    face: FaceBox, extent: tuple[int, int], occupied: np.ndarray, size: tuple[int, int]
 ) -> tuple[int, int] | None:
     """The upper left corner of the first free place for a label at a face, or None.
 
-    extent, size: (width, height) of the label and of the picture. others: (N, 4), xyxy.
+    extent, size: (width, height) of the label and of the picture. occupied: (N, 4), xyxy.
     """
-    (wide, high), (width, height) = extent, size
-    if wide > width or high > height:
-        return None
-    left = min(max(0, face.x1), width - wide)
-    right = min(max(0, face.x2 - wide), width - wide)
-    middle = min(max(0, (face.y1 + face.y2 - high) // 2), height - high)
+    wide, high = extent
+    last_x, last_y = size[0] - wide, size[1] - high
+    left, right = (min(max(0, x), last_x) for x in (face.x1, face.x2 - wide))
+    middle = min(max(0, (face.y1 + face.y2 - high) // 2), last_y)
     above, below = face.y1 - high, face.y2
     corners = [
         (left, above), (left, below), (right, above), (right, below),
         (face.x2, middle), (face.x1 - wide, middle),
     ]  # fmt: skip
     if high <= INSIDE_RATIO * face.height and wide <= face.width:
-        corners += [(left, max(0, face.y1)), (left, min(height, face.y2) - high)]
-    starts = np.array(corners, float)
-    labels = np.hstack([starts, starts + extent])
+        corners += [(left, max(0, face.y1)), (left, min(size[1], face.y2) - high)]
+    corners = [(x, y) for x, y in corners if 0 <= x <= last_x and 0 <= y <= last_y]
     room = high if wide > WIDE_RATIO * face.width else 0
-    grown = labels + np.array([-room, -room, room, room])
-    free = (labels[:, :2] >= 0).all(1) & (labels[:, 2:] <= size).all(1)
-    free &= ~(intersections(grown[:, None], others) > 0).any(1)
+    grown = [(x - room, y - room, x + wide + room, y + high + room) for x, y in corners]
+    shared = intersections(np.array(grown, float).reshape(-1, 1, 4), occupied)
+    free = ~shared.any(axis=1)
     return corners[int(free.argmax())] if free.any() else None
 
 

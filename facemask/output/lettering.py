@@ -12,8 +12,10 @@ Colour = tuple[int, int, int]  # BGR
 # 3 MB; a video needs about 20 letters in a few dozen sizes.
 CACHED_LETTERS = 2048
 CACHED_FONTS = 256
+SPACE = 0.32  # between words, in ems
 
 
+@lru_cache(maxsize=CACHED_LETTERS)
 def text_size(text: str, size: int) -> tuple[int, int]:
     """Width and height, in pixels, of the picture that render gives."""
     letters = [_letter(letter, size) for letter in _printable(text)]
@@ -63,7 +65,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _letter(letter: str, size: int) -> np.ndarray:
     """How much of each pixel a letter covers: (line height, advance) uint8."""
     font = _font(size)
-    picture = Image.new("L", (max(1, round(font.getlength(letter))), sum(font.getmetrics())))
+    # The font's own space is so narrow that words in small letters run together.
+    advance = SPACE * size if letter == " " else font.getlength(letter)
+    picture = Image.new("L", (max(1, round(advance)), sum(font.getmetrics())))
     ImageDraw.Draw(picture).text((0, 0), letter, fill=255, font=font)
     return np.asarray(picture)
 

@@ -1,11 +1,14 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
-from facemask.output.drawing import draw_detections
-from facemask.output.labels import CLASS_STYLES, OTHER_COLOUR, label_text
+from facemask.output import drawing, lettering
+from facemask.output.drawing import draw_detections, draw_status
+from facemask.output.labels import CLASS_STYLES, OTHER_COLOUR, label_text, short_text
 
 
 def detection(
@@ -31,6 +34,7 @@ def detection(
 def test_words_and_colours(label: str, text: str, colour: tuple[int, int, int]) -> None:
     face = detection(60, 60, 200, 200, label)
     assert label_text(face) == text
+    assert short_text(face) == "99%"
     drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), [face])
     assert tuple(drawn[60, 130].tolist()) == colour
     assert tuple(drawn[199, 130].tolist()) == colour
@@ -62,10 +66,104 @@ def test_colours_differ_for_colour_blind_people(vision: str) -> None:
     assert differences[np.triu_indices(len(lab), 1)].min() > 12
 
 
-def test_the_highest_scoring_face_is_on_top() -> None:
-    detections = [detection(60, 60, 200, 200), detection(60, 60, 200, 200, "without_mask")]
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("with_mask", "without_mask"),
+        ("without_mask", "with_mask"),
+        ("mask_weared_incorrect", "No-Mask"),
+        ("uncertain", "mask_weared_incorrect", "without_mask"),
+    ],
+)
+def test_faces_without_a_mask_are_on_top(labels: tuple[str, ...]) -> None:
+    detections = [detection(60, 60, 200, 200, label) for label in labels]
     drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), detections)
-    assert tuple(drawn[199, 130].tolist()) == (0, 255, 0)
+    assert tuple(drawn[199, 130].tolist()) == (0, 0, 255)
+
+
+def test_an_incorrect_mask_is_above_a_proper_one() -> None:
+    detections = [detection(60, 60, 200, 200, label) for label in ("incorrect", "with_mask")]
+    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), detections)
+    assert tuple(drawn[199, 130].tolist()) == (0, 153, 230)
+
+
+def test_of_faces_of_one_class_the_highest_scoring_is_on_top() -> None:
+    faces = [detection(60, 60, 200, 200, "uncertain"), detection(60, 60, 200, 200)]
+    drawn = draw_detections(np.zeros((300, 300, 3), np.uint8), faces)
+    assert tuple(drawn[199, 130].tolist()) == CLASS_STYLES["uncertain"][1]
+
+
+def thickness(drawn: np.ndarray, row: int) -> int:
+    """Of the left line of a box that is drawn on black, in that row; without its dark rim."""
+    return int(drawn[row, : drawn.shape[1] // 2].any(axis=-1).sum())
+
+
+@pytest.mark.parametrize("side", [40, 160, 800])
+@pytest.mark.parametrize(
+    ("label", "thick"),
+    [
+        ("with_mask", []),
+        ("uncertain", []),
+        ("beard", []),
+        ("mask_weared_incorrect", ["lower"]),
+        ("without_mask", ["upper", "lower"]),
+    ],
+)
+def test_classes_differ_by_their_corners_too(side: int, label: str, thick: list[str]) -> None:
+    image = np.zeros((3 * side, 3 * side, 3), np.uint8)
+    drawn = draw_detections(image, [detection(side, side, 2 * side, 2 * side, label)])
+    middle = thickness(drawn, side + side // 2)
+    assert middle >= 1
+    assert ["upper"] * (thickness(drawn, side + side // 8) > middle) + ["lower"] * (
+        thickness(drawn, 2 * side - side // 8) > middle
+    ) == thick
+
+
+def test_lines_grow_with_the_picture_and_with_the_face() -> None:
+    small = draw_detections(np.zeros((480, 640, 3), np.uint8), [detection(310, 200, 330, 220)])
+    large = draw_detections(np.zeros((480, 640, 3), np.uint8), [detection(200, 100, 400, 300)])
+    photograph = draw_detections(
+        np.zeros((3000, 4000, 3), np.uint8), [detection(1000, 1000, 1800, 1800)]
+    )
+    assert thickness(small, 210) == 1
+    assert thickness(small, 210) < thickness(large, 200) < thickness(photograph, 1400)
+
+
+def test_a_box_can_be_seen_on_its_own_colour() -> None:
+    green = np.full((300, 300, 3), (0, 255, 0), np.uint8)
+    drawn = draw_detections(green, [detection(100, 100, 200, 200)])
+    assert (drawn[150, :100] == 0).all(axis=1).any()
+
+
+def test_a_legend_says_what_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 small faces: it has each class with the number of its faces, in a corner."""
+    texts = []
+
+    def render(text: str, *arguments: Any) -> np.ndarray:
+        texts.append(text)
+        return lettering.render(text, *arguments)
+
+    monkeypatch.setattr(drawing, "render", render)
+    crowd = [
+        detection(x, y, x + 12, y + 12, "without_mask" if x == 50 else "with_mask")
+        for x in range(50, 250, 20)
+        for y in range(20, 140, 20)
+    ]
+    drawn = draw_detections(np.zeros((240, 320, 3), np.uint8), crowd)
+    assert texts[:2] == ["No Mask 6", "Mask 54"]
+    assert tuple(drawn[-1, 0].tolist()) == drawing.PANEL
+    texts.clear()
+    draw_detections(np.zeros((240, 320, 3), np.uint8), crowd[:1])
+    assert texts == ["No Mask: 99.87%"]
+
+
+def test_the_status_is_in_the_upper_left_corner() -> None:
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw_status(image, "24.9 FPS   Mask 3   No Mask 1")
+    rows, columns = np.nonzero((image > 200).all(axis=2))
+    assert len(rows) > 0
+    assert rows.max() < 40
+    assert columns.max() < 319
 
 
 def test_without_detections_the_copy_is_equal() -> None:
@@ -88,54 +186,9 @@ def test_in_place_the_image_itself_is_drawn_on() -> None:
     assert np.array_equal(image, copy)
 
 
-def letters(drawn: np.ndarray, face: FaceBox) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns that the label's green covers, without the box itself."""
-    green = (drawn[..., 1] > 200) & (drawn[..., 2] < 50)
-    for y in (face.y1, face.y2 - 1):
-        green[max(0, y - 6) : y + 7, max(0, face.x1 - 6) : face.x2 + 7] = False
-    for x in (face.x1, face.x2 - 1):
-        green[max(0, face.y1 - 6) : face.y2 + 7, max(0, x - 6) : x + 7] = False
-    rows, columns = np.nonzero(green)
-    return rows, columns
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "box"),
-    [
-        (640, 480, (200, 200, 300, 320)),
-        (640, 480, (0, 0, 200, 200)),
-        (640, 480, (560, 300, 640, 480)),
-        (640, 480, (0, 0, 640, 480)),
-        (300, 200, (280, 100, 300, 130)),
-        (3840, 2160, (3600, 5, 3840, 400)),
-        (120, 90, (5, 2, 115, 88)),
-    ],
-    ids=["middle", "top left", "bottom right", "everywhere", "small at the edge", "4K", "tiny"],
-)  # fmt: skip
-def test_the_label_is_drawn_inside_the_image(
-    width: int, height: int, box: tuple[int, int, int, int]
-) -> None:
-    face = detection(*box)
-    image = np.zeros((height, width, 3), np.uint8)
-    rows, columns = letters(draw_detections(image, [face]), face.face)
-    assert len(rows) > 20
-    # Truncated letters would reach the outermost row or column.
-    assert rows.min() > 0
-    assert rows.max() < height - 1
-    assert columns.max() < width - 1
-
-
-def test_letters_grow_with_the_image() -> None:
-    heights = []
-    for scale in (1, 4):
-        face = detection(100 * scale, 100 * scale, 300 * scale, 300 * scale)
-        drawn = draw_detections(np.zeros((480 * scale, 640 * scale, 3), np.uint8), [face])
-        rows, _ = letters(drawn, face.face)
-        heights.append(rows.max() - rows.min())
-    assert heights[1] > 2.5 * heights[0]
-
-
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 500, 3), (500, 2, 3)])
 def test_images_too_small_for_letters_are_still_drawn_on(shape: tuple[int, ...]) -> None:
     face = detection(0, 0, shape[1], shape[0])
-    assert draw_detections(np.zeros(shape, np.uint8), [face]).shape == shape
+    image = np.zeros(shape, np.uint8)
+    assert draw_detections(image, [face]).shape == shape
+    draw_status(image, "1 Mask")
