@@ -75,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
                 detections = detect_masks(picture.image, *pair, *thresholds, timings)
             detections = picture.in_own_size(detections)  # large JPEGs are decoded at reduced scale
             record = image_record(job.name, picture.width, picture.height, detections)
-            return annotate(LabelledImage(job, record, detections), picture, show, timings)
+            return annotate(
+                LabelledImage(job, record, detections), picture, show, args.blur, timings
+            )
 
     number = failed = 0
     with ExitStack() as stack:

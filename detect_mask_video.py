@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.output.records import JSONLines, frame_record
     from facemask.video.alerts import Alerts
     from facemask.video.frame_errors import FrameErrors
+    from facemask.video.hiding import hide_faces
     from facemask.video.labelling import FaceLabeller, labelled_frames
     from facemask.video.sources import open_source
     from facemask.video.track_log import TrackLog
@@ -69,24 +70,26 @@ def main(argv: list[str] | None = None) -> int:
         find = labeller.in_every_frame if every_frame else labeller.by_track
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
         frames = enter(labelled_frames(source, find, timings))
+        frames = hide_faces(frames, photographs) if args.blur else frames
         with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
             for number, labelled in enumerate(frames, start=1):
                 time_s, frame, detections = labelled.time_s, labelled.image, labelled.detections
+                shown = labelled.shown  # the frame, or a copy with blurred faces
                 with errors.caught(number - 1, labelled.problem):
                     alerts.update(detections, frame, time_s)
                     if writer or viewer:
                         with timings.stage("draw"):
-                            draw_detections(frame, detections, in_place=True)
+                            draw_detections(shown, detections, in_place=True)
                 with timings.stage("write"):
                     if writer:
-                        writer.write(frame, time_s)
+                        writer.write(shown, time_s)
                     if records:
                         about = time_s, frame, detections, errors.message
                         records.write(frame_record(number - 1, *about))
                 fps.update()
                 if viewer:
                     with timings.stage("show"):
-                        if not viewer.show(frame, track_log.status() if track_log else ""):
+                        if not viewer.show(shown, track_log.status() if track_log else ""):
                             break  # q was pressed, or the window was closed
         fps.stop()
 

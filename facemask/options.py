@@ -176,3 +176,13 @@ def add_merge_argument(parser: argparse.ArgumentParser) -> None:
         help="two answers of a model that knows three: its probability that a mask is worn"
         " incorrectly is added to this class",
     )
+
+
+def add_blur_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what hides the people, see output.blurring."""
+    parser.add_argument(
+        "--blur",
+        action="store_true",
+        help="blur the faces that are found, in all that is written and shown; look at the result"
+        " before you pass it on, since no detector finds every face",
+    )

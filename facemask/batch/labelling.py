@@ -24,6 +24,7 @@ from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, file_digest, reason
 from facemask.images import ImageError, write_image
+from facemask.output.blurring import blur_faces
 from facemask.output.drawing import draw_detections
 from facemask.output.labels import label_text
 from facemask.output.records import error_record, image_record
@@ -88,17 +89,21 @@ def image_problem(name: str, error: Exception) -> str:
 
 
 def annotate(
-    result: LabelledImage, picture: Picture, show: bool, timings: Timings
+    result: LabelledImage, picture: Picture, show: bool, blur: bool, timings: Timings
 ) -> LabelledImage:
     """Draw the faces into the picture, and write it where the job says.
 
-    Where that fails, the result says so, and its faces stay.
+    blur: whether the faces themselves are blurred. Where drawing or writing fails, the result says
+    so, and its faces stay.
     """
     job, image = result.job, None
     try:
         if job.output or show:
             with timings.stage("draw"):
-                image = draw_detections(picture.whole(), result.detections, in_place=True)
+                image = picture.whole()
+                if blur:
+                    blur_faces(image, [detection.face for detection in result.detections])
+                draw_detections(image, result.detections, in_place=True)
         if job.output and image is not None:
             with timings.stage("write"):
                 write_image(job.output, image)

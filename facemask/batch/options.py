@@ -12,6 +12,7 @@ from facemask.files import check_writable
 from facemask.options import (
     ArgumentParser,
     Paths,
+    add_blur_argument,
     add_detection_arguments,
     file_with_suffix,
     number_above,
@@ -58,6 +59,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help="write the annotated image there; for several images or a folder: a folder",
     )
+    add_blur_argument(parser)
     add("--json", type=file_with_suffix(".json"), metavar="FILE", help="write faces and labels")
     add("--csv", type=file_with_suffix(".csv"), metavar="FILE", help="write the same as a table")
     add("--no-display", action="store_true", help="open no window")
@@ -131,7 +133,7 @@ def _scheduler_address(text: str) -> str:
 
 def _check_engine_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
-    local_only = ("output", "json", "csv", "timings")
+    local_only = ("output", "blur", "json", "csv", "timings")
     engine_only = ("parts", "part_size", "workers", "engine_address")
     unusable = engine_only if args.engine == "local" else local_only
     given = [f"--{name.replace('_', '-')}" for name in unusable if getattr(args, name)]

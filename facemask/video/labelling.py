@@ -91,6 +91,12 @@ class LabelledFrame:
     image: np.ndarray  # (H, W, 3) uint8, BGR
     detections: Sequence[MaskDetection] = ()
     problem: Exception | None = None
+    blurred: np.ndarray | None = None  # a copy of the image without faces; see hiding.hide_faces
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The image that people see: the blurred copy, where there is one."""
+        return self.image if self.blurred is None else self.blurred
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from facemask.errors import FacemaskError
 from facemask.files import check_writable, find
 from facemask.options import (
     ArgumentParser,
+    add_blur_argument,
     add_detection_arguments,
     file_with_suffix,
     number_above,
@@ -30,6 +31,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     _add_source_arguments(parser)
     add_detection_arguments(parser)
     _add_output_arguments(parser)
+    add_blur_argument(parser)
     _add_alert_arguments(parser)
     parser.add_argument("--no-display", action="store_true", help="open no window")
     args = parser.parse_args(argv)
@@ -37,6 +39,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
     if args.alert_labels and not (args.alert_command or args.snapshots):
         parser.error("argument --alert-labels: expected --alert-command or --snapshots with it")
+    if args.blur and args.snapshots and not args.unblurred_snapshots:
+        parser.error(
+            "argument --snapshots: not with --blur, which hides what they show; expected"
+            " --unblurred-snapshots with both"
+        )
+    if args.unblurred_snapshots and not (args.blur and args.snapshots):
+        parser.error("argument --unblurred-snapshots: expected --blur and --snapshots with it")
     return args
 
 
@@ -186,6 +195,11 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="save a picture of the face for each alert: personal data, so off by default",
+    )
+    add(
+        "--unblurred-snapshots",
+        action="store_true",
+        help="save them with --blur too, and show the face in them",
     )
 
 

@@ -81,6 +81,22 @@ def test_one_image_to_a_file(photos: Path, capsys: pytest.CaptureFixture[str]) -
     assert read_image("photos/masked.png").min() == 200
 
 
+def test_blurred_faces(photos: Path) -> None:
+    """All of a chessboard is black and white, but for the face and its margin."""
+    board = (np.indices((60, 80)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    cv2.imwrite("photos/masked.png", board)
+    (photos / "photos" / "face.jpg").unlink()
+    arguments = ["-i", "photos", "--no-display", "--json"]
+    assert detect_mask_image.main([*arguments, "sharp.json", "-o", "sharp"]) == 0
+    assert detect_mask_image.main([*arguments, "blurred.json", "-o", "blurred", "--blur"]) == 0
+    inside = slice(14, 26), slice(14, 26)
+    assert (read_image("sharp/masked.png")[inside] == np.dstack([board[inside]] * 3)).all()
+    blurred = read_image("blurred/masked.png")
+    assert np.ptp(blurred[inside]) < 60
+    assert tuple(blurred[29, 20].tolist()) in {(0, 255, 0), (0, 0, 255)}  # the box is drawn
+    assert Path("sharp.json").read_text() == Path("blurred.json").read_text()
+
+
 def test_json_and_csv_hold_the_same(photos: Path) -> None:
     status = detect_mask_image.main(
         ["-i", "photos", "--json", "faces.json", "--csv", "tables/faces.csv", "--no-display"]

@@ -94,6 +94,14 @@ WRONG: dict[str, tuple[int, str]] = {
         " without a proper mask; the model's labels are cat, dog",
     ),
     f"{VIDEO} --track --alert-labels no_mask": (2, "expected --alert-command or --snapshots"),
+    # what would show what another option hides
+    f"{VIDEO} --track --blur --snapshots new": (
+        2,
+        "argument --snapshots: not with --blur, which hides what they show; expected"
+        " --unblurred-snapshots with both",
+    ),
+    f"{VIDEO} --track --unblurred-snapshots": (2, "expected --blur and --snapshots with it"),
+    f"{IMAGE} --blur --engine dask --parts new": (2, "argument --blur: not with --engine dask"),
     # two folders of one class
     "train --dataset twice": (1, "each class, found Mask and with_mask, which mean the same"),
     "evaluate --dataset twice --detector builtin --model pretrained/mask_detector.tflite": (

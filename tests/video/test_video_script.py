@@ -22,9 +22,9 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image, write_image
 from facemask.output import display, drawing
-from facemask.video import frame_errors, options, sources, track_log
+from facemask.video import alerts, frame_errors, options, sources, track_log
 from facemask.video.sources import FileSource, Source
-from facemask.video.writer import CODECS
+from facemask.video.writer import CODECS, VideoWriter
 
 from ..conftest import FakeClassifier, FakeDetector, in_order, obey_ctrl_c, refusal
 from .test_sources import frame, write_video
@@ -54,6 +54,10 @@ def frames_of(path: str | Path) -> int:
         ["--no-track", "--snapshots", "x"],
         ["--alert-command", ""],
         ["--alert-labels", "no_mask"],
+        ["--snapshots", "x", "--blur"],
+        ["--unblurred-snapshots"],
+        ["--unblurred-snapshots", "--blur"],
+        ["--unblurred-snapshots", "--snapshots", "x"],
         ["--every", "0"],
         ["--reconnect", "-1"],
         ["file.mp4"],
@@ -329,6 +333,74 @@ def test_what_was_found_stays_where_drawing_fails(
     assert all("IndexError: no ink" in line["error"] for line in lines)
     assert frames_of("out.mp4") == 12
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.fixture
+def boards(clip: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch) -> list:
+    """Twelve chessboards in a folder, and the frames that a run writes.
+
+    In the fourth and the seventh image the face is not found.
+    """
+    board = np.repeat(np.indices((48, 64)).sum(axis=0)[..., None] % 2 * 255, 3, axis=2)
+    Path("boards").mkdir()
+    for number in range(12):
+        picture = board.copy()
+        picture[0, 0] = number * 20
+        write_image(Path("boards", f"{number:02}.png"), picture.astype(np.uint8))
+    detect = fake_networks.detect
+    monkeypatch.setattr(
+        fake_networks,
+        "detect",
+        lambda image, *rest: [] if image[0, 0, 0] in (60, 120) else detect(image, *rest),
+    )
+    written: list[np.ndarray] = []
+    monkeypatch.setattr(
+        VideoWriter, "write", lambda self, frame, time_s: written.append(frame.copy())
+    )
+    return written
+
+
+INSIDE = slice(14, 26), slice(14, 26)  # of the face, without its box
+
+
+@pytest.mark.parametrize("track", ["--track", "--no-track"])
+def test_blurred_faces_stay_so_where_they_are_lost(boards: list, track: str) -> None:
+    arguments = ["-s", "boards", "-o", "out.mp4", "--json", "f.jsonl", "--no-display", "--blur"]
+    if track == "--no-track":
+        Path("boards", "03.png").unlink()
+        Path("boards", "06.png").unlink()
+    assert detect_mask_video.main([*arguments, track]) == 0
+    assert len(boards) == len(Path("f.jsonl").read_text().splitlines())
+    assert max(np.ptp(frame[INSIDE]) for frame in boards) < 60
+    assert min(np.ptp(frame[30:, 45:]) for frame in boards) == 255
+
+
+def test_without_blur_a_face_is_to_be_seen(boards: list) -> None:
+    assert detect_mask_video.main(["-s", "boards", "-o", "out.mp4", "--no-display"]) == 0
+    assert min(np.ptp(frame[INSIDE]) for frame in boards) == 255
+
+
+def test_faces_are_hidden_where_what_follows_fails(
+    boards: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError("no alert")
+
+    monkeypatch.setattr(alerts.Alerts, "update", fail)
+    monkeypatch.setattr(drawing, "draw_detections", fail)
+    arguments = ["-s", "boards", "-o", "out.mp4", "--no-display", "--track", "--blur"]
+    assert detect_mask_video.main(arguments) == 1
+    assert len(boards) == 12
+    assert max(np.ptp(frame[INSIDE]) for frame in boards) < 60
+
+
+def test_snapshots_show_what_blur_hides_if_they_are_asked_to(boards: list) -> None:
+    arguments = ["-s", "boards", "-o", "out.mp4", "--no-display", "--track", "--blur"]
+    rule = ["--snapshots", "faces", "--unblurred-snapshots", "--alert-after", "0"]
+    assert detect_mask_video.main([*arguments, *rule, "--alert-labels", "with_mask"]) == 0
+    (snapshot,) = Path("faces").iterdir()
+    assert np.ptp(read_image(snapshot)) > 200
+    assert max(np.ptp(frame[INSIDE]) for frame in boards) < 60
 
 
 def test_a_defect_in_every_frame_ends_the_run(
