@@ -9,12 +9,13 @@ from facemask.output.blurring import blur_faces
 from facemask.video.labelling import LabelledFrame
 from facemask.video.tracker import Tracker
 
-# A face is often found a little late: when somebody turns to the camera, or comes into view. So
-# frames are held back for this time, or for this many frames where they take much memory.
-LOOK_AHEAD_S = 0.4
-MAX_HELD = 12  # frames; 75 MB of 1920x1080 pixels
+# A face is often found a little late. In a street scene another detector found 237 faces. Of these
+# 34 were to be seen where only the faces of the same frame were blurred, 15 with those that were
+# there before, and 12 with those that come next. Looking further ahead hid no more.
+LOOK_AHEAD_S = 0.2
+MAX_HELD = 12  # frames, whatever their rate: 75 MB of 1920x1080 pixels
 # A face that is not found may have moved: its box grows on each side by this ratio a second.
-GROWTH = 1.0
+GROWTH = 0.5
 
 
 @dataclass
@@ -61,7 +62,7 @@ def hide_faces(
                         frame.regions.append(_grown(detection.face, now - frame.labelled.time_s))
             regions = [_grown(track.box, now - track.last_s) for track in tracker.current]
             held.append(_HeldFrame(labelled, {d.track for d in found if d.track}, regions))
-            while now - held[0].labelled.time_s >= LOOK_AHEAD_S or len(held) > MAX_HELD:
+            while len(held) > MAX_HELD or held[0].labelled.time_s <= now - LOOK_AHEAD_S:
                 yield held.popleft().hidden()
             tracker.take_ended()
     except Exception as error:
