@@ -75,9 +75,8 @@ def main(argv: list[str] | None = None) -> int:
                 detections = detect_masks(picture.image, *pair, *thresholds, timings)
             detections = picture.in_own_size(detections)  # large JPEGs are decoded at reduced scale
             record = image_record(job.name, picture.width, picture.height, detections)
-            return annotate(
-                LabelledImage(job, record, detections), picture, show, args.blur, timings
-            )
+            result = LabelledImage(job, record, detections)
+            return annotate(result, picture, show, args.blur, timings)
 
     number = failed = 0
     with ExitStack() as stack:

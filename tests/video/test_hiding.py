@@ -1,6 +1,7 @@
 """Faces in a video are hidden before they are found, while they are lost, and after."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,15 @@ def test_all_is_hidden_where_finding_faces_failed() -> None:
     """Nobody knows where the faces are."""
     frames = [frame(0), frame(1, problem=ValueError("at 1")), frame(2)]
     assert [hides(each, FACE) for each in hide_faces(frames)] == [False, True, False]
+
+
+def test_frames_of_other_sizes_hide_what_lies_inside() -> None:
+    """A camera that starts again may give another size."""
+    frames = video(6, dict.fromkeys(range(6), FACE))
+    small = replace(frames[3], image=PICTURE[:120, :130], detections=())
+    assert [hides(each, FACE) for each in hide_faces([*frames[:3], small, *frames[4:]])] == [
+        True
+    ] * 6
 
 
 def test_photographs_have_nothing_to_do_with_one_another() -> None:
