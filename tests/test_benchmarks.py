@@ -20,7 +20,12 @@ WITH_ASSETS = {
     "compare_bases": "--backbones",
     "bench_training": "--seeds",
 }
-OPTIONS = {**WITH_ASSETS, "bench_memory": "--images", "choose_margin": "--margins"}
+OPTIONS = {
+    **WITH_ASSETS,
+    "bench_memory": "--images",
+    "bench_drawing": "--faces",
+    "choose_margin": "--margins",
+}
 
 
 def script(tmp_path: Path, content: str, name: str = "script.py") -> Path:

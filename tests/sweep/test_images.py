@@ -171,7 +171,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
     try:
         outcome = run_command(
             detect_mask_image.main, "--image", "in", "--detector", "builtin", "--no-display",
-            "--json", "faces.json", "--csv", "faces.csv", "--output", "out",
+            "--json", "faces.json", "--csv", "faces.csv", "--output", "out", "--blur",
         )  # fmt: skip
     finally:
         os.chdir(before)
