@@ -199,7 +199,7 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--unblurred-snapshots",
         action="store_true",
-        help="save them with --blur too, and show the face in them",
+        help="save snapshots with --blur too; the face in them is not blurred",
     )
 
 
