@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check_files(args: argparse.Namespace) -> None:
     """Raise FacemaskError for files that can't be written, or are missing, before any work."""
     from facemask.data.splits import split_path
+    from facemask.keras_backend import load_keras
     from facemask.train import backbones
     from facemask.train.checkpoint import checkpoint_path
 
@@ -51,6 +52,7 @@ def check_files(args: argparse.Namespace) -> None:
         raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
     if args.resume and not checkpoint.is_file():
         raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
+    load_keras()  # a light install lacks it, which shows before photographs are labelled
 
 
 def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
