@@ -1,13 +1,22 @@
 """The requirements files list what is imported, and bound what is known to break."""
 
 import re
+import shutil
 import sys
+from collections.abc import Callable
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
+import detect_mask_image
+import detect_mask_video
+import train_mask_detector
+from facemask.evaluate import __main__ as evaluate
 from facemask.files import PROJECT
+from facemask.train_face_detector import __main__ as train_face_detector
 
+from .sweep.harness import check, run_command
 from .test_architecture import HEAVY, KERAS_DOORS, imports_of, modules, wing_of
 
 # Of the wings that a light install runs.
@@ -69,3 +78,30 @@ def test_what_is_known_to_break_is_bounded(requirement: str) -> None:
     files = ("requirements-detect.txt", "requirements-train.txt")
     lines = [line for name in files for line in (PROJECT / name).read_text().splitlines()]
     assert any(re.match(rf"{requirement}>=[\d.]+,<[\d.]+", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (train_mask_detector.main, "--dataset missing --weights none"),
+        (evaluate.main, "--dataset missing --model pretrained/mask_detector.tflite"),
+        (train_face_detector.main, "--scenes missing --face missing"),
+        (detect_mask_image.main, "--image example.png --model own.keras --no-display"),
+        (detect_mask_video.main, "--source example.png --model own.keras --no-display"),
+    ],
+)
+def test_what_a_light_install_lacks_is_one_line_before_any_work(
+    main: Callable[[list[str]], int],
+    arguments: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The missing folders are not reported: they would be read after that."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PROJECT / "examples" / "example_01.png", "example.png")
+    shutil.copy(PROJECT / "pretrained" / "mask_detector.keras", "own.keras")
+    for name in ("keras", "sklearn"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that importing it fails
+    done = run_command(main, *arguments.split())
+    check(done, 1, "; expected what `pip install -r requirements.txt` installs")
+    assert done.errors[0].startswith(f"{sys.executable}: ")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facemask.console import info, progress, run
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, check_installed
 from facemask.files import check_writable, file_digest, find, replacing
 from facemask.train_face_detector import options
 
@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check_files(args: argparse.Namespace) -> None:
     """Raise FacemaskError for files that can't be written, or are missing, before any work."""
     from facemask.data.splits import split_path
-    from facemask.keras_backend import load_keras
     from facemask.train import backbones
     from facemask.train.checkpoint import checkpoint_path
 
+    check_installed("keras")
     output, checkpoint = args.output, checkpoint_path(args.output)
     weights = [args.keep_weights] if args.keep_weights else []
     beside = [output.with_suffix(suffix) for suffix in (".md", ".png")]
@@ -52,7 +52,6 @@ def check_files(args: argparse.Namespace) -> None:
         raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
     if args.resume and not checkpoint.is_file():
         raise FacemaskError(f"{checkpoint}: no such file; expected the checkpoint of a run")
-    load_keras()  # a light install lacks it, which shows before photographs are labelled
 
 
 def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
