@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 import detect_mask_image
@@ -195,6 +196,8 @@ def test_an_error_is_shown_as_it_is(
     Path("photo.heic").write_bytes(b"\0\0\0\x18ftypheic")
     Path("damaged.keras").write_text("not found")
     shutil.copy(PROJECT / "examples" / "example_01.png", tmp_path)
+    unopened = cv2.VideoCapture()  # whoever runs the tests may have a camera
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: unopened)
     main, arguments = ERRORS[case]
     done = run_command(main, *arguments.split())
     assert done.status == 1
