@@ -78,7 +78,7 @@ def machine() -> str:
     versions = ", ".join(
         f"{name} {version(package)}"
         for package, name in packages.items()
-        if next(distributions(name=package), None)  # a light install has no TensorFlow
+        if any(distributions(name=package))  # a light install has no TensorFlow
     )
     return (
         f"{cores} cores, {processor}; Python {platform.python_version()}, {versions};"
