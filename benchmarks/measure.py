@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,12 +73,13 @@ def machine() -> str:
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
         processor = names[0].partition(":")[2].strip() if names else processor
+    packages = {"tensorflow": "TensorFlow", "ai-edge-litert": "LiteRT"}
+    packages |= dict.fromkeys(("opencv-python", "opencv-python-headless"), "OpenCV")
     versions = ", ".join(
         f"{name} {version(package)}"
-        for name, package in (
-            ("TensorFlow", "tensorflow"), ("LiteRT", "ai-edge-litert"), ("OpenCV", "opencv-python")
-        )
-    )  # fmt: skip
+        for package, name in packages.items()
+        if any(distributions(name=package))  # a light install has no TensorFlow
+    )
     return (
         f"{cores} cores, {processor}; Python {platform.python_version()}, {versions};"
         f" load average {os.getloadavg()[0]:.1f}"

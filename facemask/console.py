@@ -88,11 +88,12 @@ def run(main: Callable[[], int]) -> NoReturn:
     except FacemaskError as problem:
         error(str(problem))
         sys.exit(problem.status)
+    except ModuleNotFoundError as problem:  # a light install that is asked to train, for example
+        found = f"{problem}; expected what `pip install -r requirements.txt` installs"
+        error(f"{sys.executable}: {found}")
+        sys.exit(1)
     except ImportError as problem:
-        error(
-            f"{problem}; to install what is missing: `pip install -r requirements.txt`, and for a"
-            " library such as libGL.so.1 on a server `apt-get install libgl1 libglib2.0-0`"
-        )
+        error(f"{problem}; on a server without a desktop `apt-get install libgl1 libglib2.0-0`")
         sys.exit(1)
     except BrokenPipeError:  # the reader of standard output has ended, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

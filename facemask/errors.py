@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 class FacemaskError(Exception):
@@ -36,3 +37,12 @@ def plain_interrupts() -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         raise
+
+
+def check_installed(module: str) -> None:
+    """Raise ModuleNotFoundError where a library is missing, as after a light install.
+
+    Nothing is imported, so that it takes no time before other arguments are checked.
+    """
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}")

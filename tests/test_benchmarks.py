@@ -24,6 +24,7 @@ OPTIONS = {
     **WITH_ASSETS,
     "bench_memory": "--images",
     "bench_drawing": "--faces",
+    "bench_frames": "--tiles",
     "choose_margin": "--margins",
 }
 
@@ -45,6 +46,13 @@ def test_help(run_script, name: str) -> None:
 def test_missing_assets_are_one_line(run_script, name: str, tmp_path: Path) -> None:
     done = run_script(f"benchmarks/{name}.py", "--assets", tmp_path / "none")
     assert done.stderr == f"skipped: no assets at {tmp_path / 'none'}\n"
+
+
+def test_frames_are_measured_with_what_the_project_brings(run_script) -> None:
+    done = run_script("benchmarks/bench_frames.py", "--repeats", "1", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    row = r"^\| 1280x720 \| builtin \| 2 \| [\d.]+ \| \d+ \|$"
+    assert re.search(row, done.stdout, re.MULTILINE)
 
 
 def test_margins_are_compared_on_the_validation_part(

@@ -37,9 +37,14 @@ def interrupted_in_a_lock() -> int:
         (
             raising(ImportError("libGL.so.1: cannot open shared object file")),
             1,
-            "[ERROR] libGL.so.1: cannot open shared object file; to install what is missing:"
-            " `pip install -r requirements.txt`, and for a library such as libGL.so.1 on a server"
+            "[ERROR] libGL.so.1: cannot open shared object file; on a server without a desktop"
             " `apt-get install libgl1 libglib2.0-0`\n",
+        ),
+        (
+            raising(ModuleNotFoundError("No module named 'keras'")),
+            1,
+            f"[ERROR] {sys.executable}: No module named 'keras'; expected what"
+            " `pip install -r requirements.txt` installs\n",
         ),
         (
             raising(OSError(36, "File name too long", "xxx.png")),

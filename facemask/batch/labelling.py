@@ -63,8 +63,8 @@ def labelled_images(
     Threads label the next images ahead, one image each, unless one_by_one is set: then an image
     is labelled when it is asked for, by all threads that OpenCV has.
     label: where it raises ImageError, or what nobody expected, the result says so, and the other
-    images are labelled; any other FacemaskError, such as of networks that can't be loaded, is
-    raised in its turn. No thread is left when the block ends.
+    images are labelled. ImportError and any other FacemaskError, such as of networks that can't be
+    loaded, are raised in their turn. No thread is left when the block ends.
     """
 
     def label_or_error(job: ImageJob) -> LabelledImage:
@@ -83,7 +83,9 @@ def labelled_images(
 def image_problem(name: str, error: Exception) -> str:
     """The line for an image that could not be read or labelled; raises what ends the run."""
     own = isinstance(error, FacemaskError) and not isinstance(error, ImageError)
-    if own or isinstance(error, BrokenPipeError):  # of a message: nobody reads them any more
+    # A library that is not installed is missing for every image. A broken pipe is that of a
+    # message: nobody reads them any more.
+    if own or isinstance(error, ImportError | BrokenPipeError):
         raise error
     return str(error) if isinstance(error, ImageError) else f"{name}: {describe(error)}"
 

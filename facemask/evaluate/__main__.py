@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemask.console import error, info, progress, run, warn
-from facemask.errors import FacemaskError, UsageError
+from facemask.errors import FacemaskError, UsageError, check_installed
 from facemask.evaluate.options import FACE_FOLDER, MAX_PROBLEMS, parse_arguments
 from facemask.files import check_writable, file_digest, find, write_text
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
+    check_installed("sklearn")
     # Imported once the arguments are known to be good: --help and a typo answer at once.
     from facemask.data.splits import split_path
     from facemask.detect.builtin import WEIGHTS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facemask.addresses import check_addresses
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, check_installed
 from facemask.options import (
     ArgumentParser,
     Paths,
@@ -83,6 +83,7 @@ def check_files(args: argparse.Namespace, processes: "Processes") -> "Outputs":
     from facemask.data.loading import check_inputs  # needs NumPy
     from facemask.train.stages import Outputs
 
+    check_installed("keras")
     check_inputs(args.dataset, args.scenes, args.split, download=not args.dry_run)
     outputs = Outputs(args.model, args.plot, args.report, args.tensorboard)
     outputs.check(processes, make_folders=not args.dry_run)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facemask.console import info, progress, run
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, check_installed
 from facemask.files import check_writable, file_digest, find, replacing
 from facemask.train_face_detector import options
 
@@ -42,6 +42,7 @@ def check_files(args: argparse.Namespace) -> None:
     from facemask.train import backbones
     from facemask.train.checkpoint import checkpoint_path
 
+    check_installed("keras")
     output, checkpoint = args.output, checkpoint_path(args.output)
     weights = [args.keep_weights] if args.keep_weights else []
     beside = [output.with_suffix(suffix) for suffix in (".md", ".png")]

@@ -84,7 +84,7 @@ def open_source(
             f"camera {source}", lambda: cv2.VideoCapture(index), CAMERA_REMEDY, reconnect_s, log
         )
     if "://" in source:
-        name = re.sub("//[^/@]*@", "//", source)  # without a password, since names are logged
+        name = _without_secrets(source)
         remedy = "check the address and the network"
         return LiveSource(name, lambda: _open_url(source), remedy, reconnect_s, log)
     path = find(source)
@@ -97,6 +97,16 @@ def open_source(
             " a URL"
         )
     return FileSource(source, path, every, loop, log)
+
+
+def _without_secrets(url: str) -> str:
+    """A URL for logs: without user and password, and without what follows a question mark.
+
+    A password may have unescaped characters, so it ends at the last @. Of a URL that has one only
+    behind a question mark, where the password stands is unclear, and the protocol alone remains.
+    """
+    parts = re.fullmatch(r"(.*?://)(?:[^?]*@)?([^?]*)(?:\?[^@]*)?", url)
+    return "".join(parts.groups()) if parts else f"{url.partition('://')[0]}://..."
 
 
 def _open_url(url: str) -> cv2.VideoCapture:

@@ -24,6 +24,7 @@ from facemask.train.export import Quantization, export_tflite
 
 from ..conftest import FakeClassifier, FakeDetector, in_order, obey_ctrl_c, refusal
 from ..detect.test_classifier import export_metadata
+from ..sweep.harness import check, run_command
 
 
 def write(path: Path, brightness: int = 200) -> None:
@@ -321,6 +322,22 @@ def test_a_picture_that_cannot_be_written_keeps_its_faces(
     assert "wrote out/masked.png" in output.out
     records = json.loads(Path("faces.json").read_text())
     assert [len(record["faces"]) for record in records] == [1, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3])  # one by one, and on threads
+def test_a_library_that_is_not_installed_ends_the_run(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A light install has no Keras: that is no error of each image, and no defect."""
+
+    def predict(self: FakeClassifier, crops: list[np.ndarray]) -> np.ndarray:
+        raise ModuleNotFoundError("No module named 'keras'")
+
+    if count > 2:
+        write(photos / "photos" / "third.png")
+    monkeypatch.setattr(FakeClassifier, "predict", predict)
+    done = run_command(detect_mask_image.main, "--image", "photos", "--no-display")
+    check(done, 1, "No module named 'keras'; expected what `pip install -r requirements.txt`")
 
 
 @pytest.mark.parametrize("count", [2, 3])  # one by one, and on threads

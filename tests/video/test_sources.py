@@ -282,10 +282,24 @@ def test_it_is_reopened_at_growing_intervals_for_a_limited_time(
 # --- streams ---
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/x", "http://user:secret@127.0.0.1:9/x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:9/x",
+        "http://user:secret@127.0.0.1:9/x",
+        "http://user:sec@ret@127.0.0.1:9/x",
+        "http://user:sec/ret@127.0.0.1:9/x",
+        "http://127.0.0.1:9/x?user=admin&password=secret",
+    ],
+)
 def test_a_url_without_a_server_is_one_line_without_its_password(address: str) -> None:
     with pytest.raises(FacemaskError, match=r"^http://127\.0\.0\.1:9/x: can't be opened"):
         opened(address)
+
+
+@pytest.mark.parametrize("address", ["rtsp://u:sec/r?et@h/x", "rtsp://h/x?password=sec@ret"])
+def test_nothing_is_shown_of_a_url_in_which_a_password_may_stand_anywhere(address: str) -> None:
+    assert sources._without_secrets(address) == "rtsp://..."
 
 
 class Connection:
