@@ -45,11 +45,15 @@ def main(argv: list[str] | None = None) -> int:
         network = backbones.load_backbone(weights, size, args.backbone)
         info("loading images...")
         images = loading.load_images(
-            args.dataset, args.scenes, Path(crops), load_detector, info, progress, not args.dry_run
-        )
+            args.dataset, args.scenes, Path(crops), load_detector, info, progress,
+            download=not args.dry_run, incorrect=args.three_classes,
+        )  # fmt: skip
         for warning in loading.warnings_about(images, args.dataset) + fit.unused_gpus(processes):
             warn(warning)
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)
+        if args.three_classes:
+            drawing = args.face, Path(crops), args.seed, info, progress
+            images, split = loading.draw_masks(images, split, *drawing)
         stream = partial(
             batches.batches, images, size=size, batch_size=args.batch_size, margin=args.margin,
             read=read,
@@ -98,7 +102,8 @@ def evaluate_and_save(args: argparse.Namespace, training: "Training", outputs: "
     if not args.classic:
         info("calibrating probabilities...")
         labels = images.labels[split.validation]
-        temperature = calibrate.calibrate(training.network, training.validation, labels)
+        known = training.validation, labels, images.class_names
+        temperature = calibrate.calibrate(training.network, *known)
 
     info("evaluating network...")
     labels = images.labels[split.test]

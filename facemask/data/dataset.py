@@ -16,6 +16,9 @@ from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
 from facemask.images import list_files, read_image
 
+# Relative to other images of the source. A network learns few images of much weight by heart.
+MOST_WEIGHT = 5.0
+
 Progress = Callable[..., Iterable[Any]]
 
 
@@ -177,7 +180,8 @@ def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:
     """Sample weights, (N,) float64, mean 1: in each source all classes have the same total weight.
 
     So a class with fewer images is not neglected, and the model can't learn the class from the look
-    of a source. For one source these are scikit-learn's "balanced" class weights.
+    of a source. For one source these are scikit-learn's "balanced" class weights, up to MOST_WEIGHT
+    before they are divided by their mean.
     """
     from sklearn.utils.class_weight import compute_sample_weight
 
@@ -185,4 +189,5 @@ def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:
     for source in np.unique(images.sources[indices]):
         of_source = images.sources[indices] == source
         weights[of_source] = compute_sample_weight("balanced", images.labels[indices][of_source])
-    return weights
+    weights = np.minimum(weights, MOST_WEIGHT)
+    return weights / weights.mean()

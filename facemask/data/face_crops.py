@@ -20,6 +20,7 @@ from facemask.threads import in_order, one_thread_per_image
 
 T = TypeVar("T")
 R = TypeVar("R")
+D = TypeVar("D", bound=Detector)
 
 # Pixels. In narrower annotated faces people can't see a mask either: they are left out.
 MIN_WIDTH = 12
@@ -52,23 +53,23 @@ def find_faces(
     def find(path: Path, detector: Detector) -> FaceBox | None:
         return only_face(read_image(path), detector)
 
-    with closing(_detected(find, images.paths, load)) as boxes:
+    with closing(with_detector(find, images.paths, load)) as boxes:
         return list(progress(boxes, total=len(images)))
 
 
-def _detected(
-    work: Callable[[T, Detector], R], items: Iterable[T], load: Callable[[], Detector]
+def with_detector(
+    work: Callable[[T, D], R], items: Iterable[T], load: Callable[[], D]
 ) -> Generator[R, None, None]:
     """work(item, detector) for each item in order, on threads that each have their own detector."""
     own = threading.local()  # a network keeps state during a call
 
-    def with_detector(item: T) -> R:
+    def work_on(item: T) -> R:
         if not hasattr(own, "detector"):
             own.detector = load()
         return work(item, own.detector)
 
     with one_thread_per_image() as workers:
-        yield from in_order(with_detector, items, workers, workers + 2)
+        yield from in_order(work_on, items, workers, workers + 2)
 
 
 def cut_faces(
@@ -80,8 +81,8 @@ def cut_faces(
 ) -> LabelledImages:
     """Cut the annotated faces out of scenes into small files in a folder, to train on.
 
-    Each face is used in its annotated box and, if the detector finds it, again in the detector's
-    box. load: makes a detector for each thread. Faces of classes other than class_names, faces
+    Every other face that the detector finds is cut out in the detector's box, all others in the
+    annotated one: a model meets both kinds. load: makes a detector for each thread. Faces of classes other than class_names, faces
     narrower than MIN_WIDTH and scenes that can't be read are counted in `skipped`.
     """
     scenes = scenes.in_terms_of(class_names)
@@ -103,7 +104,7 @@ def cut_faces(
             return error
         return image, detector.detect(image, confidence=0.3)
 
-    results = _detected(detect, scenes.scenes, load or _NoDetector)
+    results = with_detector(detect, scenes.scenes, load or _NoDetector)
     with_progress = progress(results, total=len(scenes.scenes))
     for scene, result in zip(scenes.scenes, with_progress, strict=True):
         if isinstance(result, FacemaskError):
@@ -118,14 +119,15 @@ def cut_faces(
             if face.box.width < MIN_WIDTH:
                 left_out[f"less than {MIN_WIDTH} pixels wide"] += 1
                 continue
-            same = [box for box in detections if box.iou(face.box) >= MATCH_IOU][:1]
-            for box in (face.box, *same):
-                path = folder / f"{len(paths):06}.png"
-                boxes.append(_cut(image, box, path))
-                paths.append(path)
-                labels.append(class_names.index(face.label))
-                originals.append(scene.path)
-                digests.append(digest)
+            box = face.box
+            if len(paths) % 2:
+                box = next((each for each in detections if each.iou(box) >= MATCH_IOU), box)
+            path = folder / f"{len(paths):06}.png"
+            boxes.append(_cut(image, box, path))
+            paths.append(path)
+            labels.append(class_names.index(face.label))
+            originals.append(scene.path)
+            digests.append(digest)
     name = scenes.folder.resolve().name
     skipped += [f"{name}: {_faces(count)} {reason}" for reason, count in left_out.items()]
     return LabelledImages(

@@ -1,11 +1,13 @@
 """Load the images of a training with the faces in them, and split them into parts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from facemask.class_names import INCORRECT, same_class
 from facemask.data import splits
 from facemask.data.dataset import (
     LabelledImages,
@@ -15,12 +17,14 @@ from facemask.data.dataset import (
     load_labelled_images,
     no_progress,
 )
+from facemask.data.drawn_copies import add_drawn_copies
 from facemask.data.face_crops import MIN_WIDTH, cut_faces, find_faces
 from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
 from facemask.data.scenes import annotated_folder, load_scenes
 from facemask.data.splits import Split
 from facemask.detect import registry
 from facemask.detect.types import Detector
+from facemask.detect.yunet import YuNetFaceDetector
 from facemask.downloads import fetch
 from facemask.downloads.resources import DATASET
 from facemask.errors import FacemaskError
@@ -57,18 +61,22 @@ def load_images(
     announce: Callable[[str], None],
     progress: Progress = no_progress,
     download: bool = True,
+    incorrect: bool = False,
 ) -> LabelledImages:
     """The images of class folders and the annotated faces of scenes, as one set.
 
     crops: an empty folder that the faces of scenes are cut into. load_detector: makes a face
     detector, one for each thread; None: images are used whole. download: fetch the classic
-    photographs if the project's own folder is named and empty.
+    photographs if the project's own folder is named and empty. incorrect: whether the class of
+    masks worn incorrectly is learnt from the scenes, if the folders do not have it.
     Raises FacemaskError for folders without usable images.
     """
     paths = [find(folder) for folder in folders]
     for path in paths:
         _ensure_photographs(path, announce, download)
     images = load_labelled_images(paths, progress)
+    if incorrect and same_class(INCORRECT, images.class_names) is None:
+        images = replace(images, class_names=(*images.class_names, INCORRECT))
     if load_detector:
         announce("finding faces...")
         images = images.with_boxes(find_faces(images, load_detector, progress))
@@ -181,3 +189,23 @@ def split_images(
     sizes = [f"{len(getattr(split, name))} for {name}" for name in splits.PARTS]
     announce(f"images: {', '.join(sizes)}")
     return split
+
+
+def draw_masks(
+    images: LabelledImages,
+    split: Split,
+    weights: str,
+    crops: Path,
+    seed: int,
+    announce: Callable[[str], None],
+    progress: Progress = no_progress,
+) -> tuple[LabelledImages, Split]:
+    """The images and the split with drawn copies in the training part; see add_drawn_copies.
+
+    weights: the folder that has YuNet's; crops: as for load_images.
+    """
+    announce("drawing masks...")
+    load = partial(YuNetFaceDetector.load, find(weights))
+    drawn, split = add_drawn_copies(images, split, load, crops / "drawn", seed, progress)
+    announce(f"drew masks onto {len(drawn) - len(images)} copies of training images")
+    return drawn, split

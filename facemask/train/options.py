@@ -40,9 +40,9 @@ SEED = 42
 CLUSTER_TIMEOUT = 300  # seconds; some machines start more slowly than others
 # The options that are recorded; see settings_of. No paths: they describe the user's machine.
 SETTINGS = (
-    "backbone", "classic", "split", "crop_faces", "detector", "margin", "input_size",
-    "feature_cache", "epochs", "early_stopping", "fine_tune_epochs", "batch_size", "learning_rate",
-    "fine_tune_rate", "test_size", "seed", "quantize",
+    "backbone", "classic", "three_classes", "split", "crop_faces", "detector", "margin",
+    "input_size", "feature_cache", "epochs", "early_stopping", "fine_tune_epochs", "batch_size",
+    "learning_rate", "fine_tune_rate", "test_size", "seed", "quantize",
 )  # fmt: skip
 
 
@@ -62,6 +62,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(str(error))
     if args.classic and (args.crop_faces or args.scenes):
         parser.error("--classic trains on whole images: not with --crop-faces or --scenes")
+    if args.three_classes and not args.scenes:
+        parser.error("--three-classes learns the third class from --scenes, which is missing")
     if args.crop_faces is None:
         args.crop_faces = not args.classic
     if args.early_stopping is None:
@@ -81,9 +83,13 @@ def check_files(args: argparse.Namespace, processes: "Processes") -> "Outputs":
     Raises FacemaskError for an input that is missing, and an output that can't be written.
     """
     from facemask.data.loading import check_inputs  # needs NumPy
+    from facemask.detect.yunet import YuNetFaceDetector
+    from facemask.files import find
     from facemask.train.stages import Outputs
 
     check_installed("keras")
+    if args.three_classes:
+        YuNetFaceDetector.load(find(args.face))
     check_inputs(args.dataset, args.scenes, args.split, download=not args.dry_run)
     outputs = Outputs(args.model, args.plot, args.report, args.tensorboard)
     outputs.check(processes, make_folders=not args.dry_run)
@@ -107,6 +113,11 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenes", nargs="+", action=Paths, default=[], metavar="DIR",
         help="folders of photographs with annotated faces (Pascal VOC, YOLO or COCO) to train on as"
         " well",
+    )  # fmt: skip
+    add(
+        "--three-classes", action="store_true",
+        help="learn mask_weared_incorrect too: from --scenes that have such faces, and from masks"
+        " drawn onto bare faces of the training part, which YuNet finds",
     )  # fmt: skip
     add(
         "-p", "--plot", type=file_with_suffix(".png", ".jpg", ".svg", ".pdf"), default="plot.png",

@@ -82,15 +82,16 @@ def test_annotated_faces_are_cut_out_with_their_surroundings(
     )
 
 
-def test_a_face_that_the_detector_finds_comes_twice(scenes: Scenes, tmp_path: Path) -> None:
-    near, elsewhere = FaceBox(22, 32, 42, 62, 0.8), FaceBox(120, 60, 150, 90, 0.9)
-    cuts = cut_faces(scenes, CLASSES, lambda: FakeDetector(elsewhere, near), tmp_path / "cuts")
-    assert cuts.labels.tolist() == [1, 1, 0]
+def test_every_other_face_has_the_box_of_the_detector(scenes: Scenes, tmp_path: Path) -> None:
+    first, second = FaceBox(22, 32, 42, 62, 0.8), FaceBox(182, 2, 199, 20, 0.9)
+    cuts = cut_faces(scenes, CLASSES, lambda: FakeDetector(second, first), tmp_path / "cuts")
+    assert cuts.labels.tolist() == [1, 0]
     image = read_image(tmp_path / "street.png")
-    box = cuts.boxes[1]
-    assert box is not None
-    assert box.confidence == 0.8
-    assert np.array_equal(crop_face(read_image(cuts.paths[1]), box), crop_face(image, near))
+    expected = scenes.scenes[0].faces[0].box, second
+    for path, box, where in zip(cuts.paths, cuts.boxes, expected, strict=True):
+        assert box is not None
+        assert box.confidence == where.confidence
+        assert np.array_equal(crop_face(read_image(path), box), crop_face(image, where))
 
 
 def test_large_faces_are_made_smaller(tmp_path: Path) -> None:
