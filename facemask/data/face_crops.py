@@ -82,8 +82,9 @@ def cut_faces(
     """Cut the annotated faces out of scenes into small files in a folder, to train on.
 
     Every other face that the detector finds is cut out in the detector's box, all others in the
-    annotated one: a model meets both kinds. load: makes a detector for each thread. Faces of classes other than class_names, faces
-    narrower than MIN_WIDTH and scenes that can't be read are counted in `skipped`.
+    annotated one: a model meets both kinds. load: makes a detector for each thread. Faces of
+    classes other than class_names, faces narrower than MIN_WIDTH and scenes that can't be read are
+    counted in `skipped`.
     """
     scenes = scenes.in_terms_of(class_names)
     folder.mkdir(parents=True, exist_ok=True)
