@@ -2,9 +2,8 @@
 
     python train_mask_detector.py --dataset dataset
 
-The sub-folders of a data set are the classes (with_mask, without_mask). This writes the model with
-its class names inside, its TFLite export, the split of the images and a plot of the training. All
-options and settings, with their reasons, are in facemask/train/options.py.
+The sub-folders of a data set are the classes. This writes the model, its TFLite export, the split
+of the images and a plot. All settings, with their reasons, are in facemask/train/options.py.
 """
 
 if __name__ == "__main__":
@@ -44,10 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         set_seed(args.seed)
         network = backbones.load_backbone(weights, size, args.backbone)
         info("loading images...")
-        images = loading.load_images(
-            args.dataset, args.scenes, Path(crops), load_detector, info, progress,
-            download=not args.dry_run, incorrect=args.three_classes,
-        )  # fmt: skip
+        sources = args.dataset, args.scenes, Path(crops), load_detector
+        images = loading.load_images(*sources, info, progress, not args.dry_run, args.three_classes)
         for warning in loading.warnings_about(images, args.dataset) + fit.unused_gpus(processes):
             warn(warning)
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)
@@ -63,7 +60,6 @@ def main(argv: list[str] | None = None) -> int:
         )
         if args.resume and not checkpoint.resume(processes.broadcast):
             info(f"{checkpoint.path}: not there, so the training starts anew")
-
         info("compiling model...")
         head = len(images.class_names), weights, size
         model = build_model(*head, backbone=args.backbone, network=network)
@@ -101,9 +97,8 @@ def evaluate_and_save(args: argparse.Namespace, training: "Training", outputs: "
     temperature = 1.0
     if not args.classic:
         info("calibrating probabilities...")
-        labels = images.labels[split.validation]
-        known = training.validation, labels, images.class_names
-        temperature = calibrate.calibrate(training.network, *known)
+        known = images.labels[split.validation], images.class_names
+        temperature = calibrate.calibrate(training.network, training.validation, *known)
 
     info("evaluating network...")
     labels = images.labels[split.test]
