@@ -5,6 +5,8 @@
 distance. Both use a single affine warp; pixels from outside the image repeat its edge.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -59,39 +61,22 @@ def _rotation_and_shear(degrees: float, shear: float) -> np.ndarray:
     return turn @ np.array([[1.0, shear], [0.0, 1.0]])
 
 
-def augment_face(
-    image: np.ndarray,
-    box: FaceBox,
-    margin: float,
-    size: tuple[int, int],
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """A random view of a face: rotated, shifted, mirrored, relit, blurred, downscaled, occluded.
+class FaceRegion(NamedTuple):
+    """A face with its surroundings, resized to about the size that views of it have."""
 
-    image: (H, W, 3) uint8, BGR; box: the face in it, grown by margin as for detection; size:
-    (height, width) of the result, uint8. The same state of rng gives the same result.
+    pixels: np.ndarray  # (H, W, 3) uint8, BGR
+    scale: np.ndarray  # (2,) float64, x and y: pixels here for each pixel of the image
+    centre: np.ndarray  # (2,) float64, of the face in the region, in pixels of the image
+    sides: np.ndarray  # (2,) float64, width and height of the face, in pixels of the image
+
+
+def face_region(
+    image: np.ndarray, box: FaceBox, margin: float, size: tuple[int, int]
+) -> FaceRegion:
+    """What augment_face needs of an image (H, W, 3) uint8, BGR, for any number of views.
+
+    box: the face in it, grown by margin as for detection; size: (height, width) of the views.
     """
-    face = _random_affine_crop(image, box, margin, size, rng)
-    if rng.random() < 0.25:
-        _random_erasing(face, rng)
-    face = photometric_jitter(face, rng)
-    if rng.random() < 0.15:
-        face = _random_blur(face, rng)
-    if rng.random() < 0.5:
-        face = _downscale(face, rng)
-    if rng.random() < 0.2:
-        face = random_noise(face, rng, FACE_NOISE)
-    return face
-
-
-def _random_affine_crop(
-    image: np.ndarray,
-    box: FaceBox,
-    margin: float,
-    size: tuple[int, int],
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The crop of a slightly wrong box, rotated, sheared and mirrored."""
     height, width = size
     grown = box.expand(margin)
     # A rotated or shifted crop shows surroundings. They are first resized to about the size of the
@@ -108,10 +93,38 @@ def _random_affine_crop(
     centre = np.array(
         [(grown.x1 + grown.x2) / 2 - around.x1, (grown.y1 + grown.y2) / 2 - around.y1]
     )
-    sides = np.array([grown.width, grown.height], dtype=float)
-    centre = (centre + rng.uniform(-FACE_SHIFT, FACE_SHIFT, 2) * sides) * scale
+    return FaceRegion(region, scale, centre, np.array([grown.width, grown.height], dtype=float))
+
+
+def augment_face(region: FaceRegion, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A random view of a face: rotated, shifted, mirrored, relit, blurred, downscaled, occluded.
+
+    region: of face_region for the same size, (height, width) of the result, uint8. The same state
+    of rng gives the same result.
+    """
+    face = _random_affine_crop(region, size, rng)
+    if rng.random() < 0.25:
+        _random_erasing(face, rng)
+    face = photometric_jitter(face, rng)
+    if rng.random() < 0.15:
+        face = _random_blur(face, rng)
+    if rng.random() < 0.5:
+        face = _downscale(face, rng)
+    if rng.random() < 0.2:
+        face = random_noise(face, rng, FACE_NOISE)
+    return face
+
+
+def _random_affine_crop(
+    region: FaceRegion, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """The crop of a slightly wrong box, rotated, sheared and mirrored."""
+    height, width = size
+    shift = rng.uniform(-FACE_SHIFT, FACE_SHIFT, 2) * region.sides
+    centre = (region.centre + shift) * region.scale
     aspect = rng.uniform(1 - FACE_ASPECT, 1 + FACE_ASPECT)
-    sides = sides * scale * np.exp(rng.uniform(*np.log(FACE_ZOOM))) * (aspect, 1 / aspect)
+    zoom = np.exp(rng.uniform(*np.log(FACE_ZOOM)))
+    sides = region.sides * region.scale * zoom * (aspect, 1 / aspect)
 
     degrees = rng.normal(0, ROTATION_DEGREES / 2)
     turn = _rotation_and_shear(degrees, rng.uniform(-FACE_SHEAR, FACE_SHEAR))
@@ -120,7 +133,7 @@ def _random_affine_crop(
     linear = turn @ np.diag(sides / (width, height) * (mirror, 1.0))
     offset = centre - 0.5 - linear @ np.array([(width - 1) / 2, (height - 1) / 2])
     return cv2.warpAffine(
-        region,
+        region.pixels,
         np.column_stack([linear, offset]),
         (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

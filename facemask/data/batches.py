@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facemask.data.augmentation import augment, augment_face
+from facemask.data.augmentation import FaceRegion, augment, augment_face, face_region
 from facemask.data.dataset import LabelledImages
 from facemask.errors import FacemaskError
 from facemask.files import reason, replacing
@@ -66,6 +67,49 @@ class ImageCache:
         return image
 
 
+class Photograph:
+    """A decoded image of a set. What several inputs made of it have in common is made once."""
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        index: int,
+        size: tuple[int, int],
+        margin: float,
+        read: Read = read_uncached,
+    ):
+        """size, margin, read: as batches takes them. Raises FacemaskError when it can't be read."""
+        try:
+            self._image = read(images, index)
+        except FacemaskError as error:
+            raise FacemaskError(f"{error} (it could be read before)") from error
+        self._box, self._margin, self._size = images.boxes[index], margin, size
+        self._cut_from_scene = images.paths[index] != images.originals[index]
+
+    def input(self, augmentation: str, rng: np.random.Generator) -> np.ndarray:
+        """The model's input, (height, width, 3) float32, RGB; augmentation: as batches takes it."""
+        if augmentation == "none":
+            face = self._image
+            if self._box is not None:
+                face = crop_face(face, self._box, self._margin)
+            return model_input(face, self._size)
+        if augmentation == "classic":
+            return model_input(augment(resize(self._image, self._size), rng), self._size)
+        shows_whole = self._box is None or (not self._cut_from_scene and rng.random() < WHOLE_IMAGE)
+        region = self._whole_region if shows_whole else self._face_region
+        return model_input(augment_face(region, self._size, rng), self._size)
+
+    @cached_property
+    def _whole_region(self) -> FaceRegion:
+        whole = FaceBox(0, 0, self._image.shape[1], self._image.shape[0], 1.0)
+        return face_region(self._image, whole, 0.0, self._size)
+
+    @cached_property
+    def _face_region(self) -> FaceRegion:
+        assert self._box is not None
+        return face_region(self._image, self._box, self._margin, self._size)
+
+
 def batches(
     images: LabelledImages,
     indices: np.ndarray,
@@ -93,10 +137,9 @@ def batches(
     Raises FacemaskError when an image can no longer be read.
     """
     keras = load_keras()
-    first, step = shard
 
     class Batches(keras.utils.PyDataset):
-        """Counts epochs, because each draws its own random numbers."""
+        """Counts epochs, since each has its own random numbers; order: positions in `indices`."""
 
         def __init__(self) -> None:
             super().__init__(workers=os.cpu_count() or 1, max_queue_size=4)
@@ -108,27 +151,33 @@ def batches(
         def start_at(self, epoch: int) -> None:
             """Continue with the batches of this epoch, counted from 0."""
             self._epoch = epoch
-            self._order = np.arange(len(indices))
+            self.order = np.arange(len(indices))
             if augmentation != "none":
-                np.random.default_rng([seed, epoch]).shuffle(self._order)
+                np.random.default_rng([seed, epoch]).shuffle(self.order)
 
         def on_epoch_end(self) -> None:
             self.start_at(self._epoch + 1)
 
         def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-            positions = self._order[number * batch_size :][:batch_size][first::step]
+            positions = self.order[number * batch_size :][:batch_size][shard[0] :: shard[1]]
             inputs = np.empty((len(positions), *size, 3), np.float32)
-            for row, position in enumerate(positions):
-                rng = np.random.default_rng([seed, self._epoch, int(position)])
-                index = int(indices[position])
-                try:
-                    image = read(images, index)
-                except FacemaskError as error:
-                    raise FacemaskError(f"{error} (it could be read before)") from error
-                inputs[row] = _load(images, index, image, size, margin, augmentation, rng)
+            for row, position in enumerate(positions.tolist()):
+                inputs[row] = self.input(position, self.photograph(position))
+            return inputs, *self.targets(positions)
+
+        def photograph(self, position: int) -> Photograph:
+            """The image at a position, decoded, for the inputs of any streams of these indices."""
+            return Photograph(images, int(indices[position]), size, margin, read)
+
+        def input(self, position: int, photograph: Photograph) -> np.ndarray:
+            """The input at a position, made of its photograph: (height, width, 3) float32."""
+            rng = np.random.default_rng([seed, self._epoch, position])
+            return photograph.input(augmentation, rng)
+
+        def targets(self, positions: np.ndarray) -> tuple[np.ndarray, ...]:
+            """The labels and, if there are any, the weights at these positions, (B,) int64."""
             labels = images.labels[indices[positions]]
-            own = () if weights is None else (weights[positions].astype(np.float32),)
-            return inputs, labels, *own
+            return (labels,) if weights is None else (labels, weights[positions].astype(np.float32))
 
     return Batches()
 
@@ -137,24 +186,3 @@ def inputs_of(dataset: Any) -> Iterator[np.ndarray]:
     """The inputs of batches(), one (height, width, 3) array after the other."""
     for number in range(len(dataset)):
         yield from dataset[number][0]
-
-
-def _load(
-    images: LabelledImages,
-    index: int,
-    image: np.ndarray,
-    size: tuple[int, int],
-    margin: float,
-    augmentation: str,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The model's input for an image of a set, whose pixels are given."""
-    box = images.boxes[index]
-    if augmentation == "none":
-        return model_input(image if box is None else crop_face(image, box, margin), size)
-    if augmentation == "classic":
-        return model_input(augment(resize(image, size), rng), size)
-    cut_from_scene = images.paths[index] != images.originals[index]
-    if box is None or (not cut_from_scene and rng.random() < WHOLE_IMAGE):
-        box, margin = FaceBox(0, 0, image.shape[1], image.shape[0], 1.0), 0.0
-    return model_input(augment_face(image, box, margin, size, rng), size)

@@ -14,11 +14,11 @@ import numpy as np
 from facemask.class_names import WITHOUT_MASK, same_class
 from facemask.data.dataset import LabelledImages, Progress, concatenate, no_progress
 from facemask.data.drawn_masks import WAYS, wear_mask
-from facemask.data.face_crops import with_detector
 from facemask.data.splits import Split
 from facemask.detect.yunet import YuNetFaceDetector
 from facemask.geometry import FaceBox
 from facemask.images import read_image, write_image
+from facemask.threads import with_own
 
 SOURCE = "drawn masks"  # its name among the sources of a model
 COPIED = 0.5  # ratio of the bare faces
@@ -65,7 +65,7 @@ def add_drawn_copies(
         write_image(path, wear_mask(image, landmarks, way, np.random.default_rng([seed, index, 1])))
         return path
 
-    with closing(with_detector(draw, drawn, load)) as paths:
+    with closing(with_own(draw, drawn, load)) as paths:
         written = list(progress(paths, total=len(drawn)))
     chosen = [
         (index, way, path)

@@ -1,11 +1,9 @@
 """The faces of training images: detected as at use, or annotated in scenes and cut out."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,11 +14,7 @@ from facemask.errors import FacemaskError
 from facemask.files import file_digest
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image
-from facemask.threads import in_order, one_thread_per_image
-
-T = TypeVar("T")
-R = TypeVar("R")
-D = TypeVar("D", bound=Detector)
+from facemask.threads import with_own
 
 # Pixels. In narrower annotated faces people can't see a mask either: they are left out.
 MIN_WIDTH = 12
@@ -53,23 +47,8 @@ def find_faces(
     def find(path: Path, detector: Detector) -> FaceBox | None:
         return only_face(read_image(path), detector)
 
-    with closing(with_detector(find, images.paths, load)) as boxes:
+    with closing(with_own(find, images.paths, load)) as boxes:
         return list(progress(boxes, total=len(images)))
-
-
-def with_detector(
-    work: Callable[[T, D], R], items: Iterable[T], load: Callable[[], D]
-) -> Generator[R, None, None]:
-    """work(item, detector) for each item in order, on threads that each have their own detector."""
-    own = threading.local()  # a network keeps state during a call
-
-    def work_on(item: T) -> R:
-        if not hasattr(own, "detector"):
-            own.detector = load()
-        return work(item, own.detector)
-
-    with one_thread_per_image() as workers:
-        yield from in_order(work_on, items, workers, workers + 2)
 
 
 def cut_faces(
@@ -105,7 +84,7 @@ def cut_faces(
             return error
         return image, detector.detect(image, confidence=0.3)
 
-    results = with_detector(detect, scenes.scenes, load or _NoDetector)
+    results = with_own(detect, scenes.scenes, load or _NoDetector)
     with_progress = progress(results, total=len(scenes.scenes))
     for scene, result in zip(scenes.scenes, with_progress, strict=True):
         if isinstance(result, FacemaskError):

@@ -2,14 +2,13 @@
 
 The backbone takes nearly all the time of a training step, and as long as only the head is trained
 its output for an image never changes. So it runs once over the images and over a few augmented
-views of each. LiteRT runs it where it is installed, several times as fast as TensorFlow.
+views of each, for which the image is decoded once. LiteRT runs it where it is installed, several
+times as fast as TensorFlow.
 """
 
-import os
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +21,11 @@ from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
 from facemask.files import reason
 from facemask.keras_backend import load_keras
+from facemask.threads import with_own
 from facemask.train.export import export_tflite
+
+# A thread takes so many images at a time: without LiteRT, a network is slow with few inputs.
+IMAGES_A_PART = 8
 
 Network = Callable[[np.ndarray], np.ndarray]  # (N, height, width, 3) to (N, F), float32
 
@@ -75,10 +78,10 @@ def cached_head(
     no longer be read, or the features can't be written.
     """
     frozen, head = split_model(model)
-    features = compute_features(frozen, [*views, *others], progress)
-    of_views, of_others = features[: len(views)], features[len(views) :]
+    groups = [views, *([stream] for stream in others)]
+    of_views, *of_others = compute_features(frozen, groups, progress)
     training = feature_batches(concatenate(of_views), batch_size, seed)
-    return head, training, *(feature_batches(each, batch_size) for each in of_others)
+    return head, training, *(feature_batches(each, batch_size) for (each,) in of_others)
 
 
 def split_model(model: Any) -> tuple[Any, Any]:
@@ -98,46 +101,52 @@ def split_model(model: Any) -> tuple[Any, Any]:
 
 
 def compute_features(
-    frozen: Any, streams: Sequence[Any], progress: Progress = no_progress
-) -> list[Features]:
-    """The features of each stream, in its order; streams: as data.batches.batches makes them.
+    frozen: Any, groups: Sequence[Sequence[Any]], progress: Progress = no_progress
+) -> list[list[Features]]:
+    """The features of each stream of each group, in the order of the stream.
 
-    frozen: the first model of split_model. progress: as in cached_head. Raises FacemaskError when
-    an image can no longer be read, or the features can't be written.
+    frozen: the first model of split_model. groups: streams as data.batches.batches makes them;
+    those of a group have the same images at the same positions. progress: wraps the iterable of
+    parts of the images, and gets their number as `total`. Raises FacemaskError when an image can no
+    longer be read, or the features can't be written.
     """
-    jobs = [(stream, number) for stream in streams for number in range(len(stream))]
+    jobs = [
+        (group, positions)
+        for group in groups
+        for positions in np.array_split(np.arange(len(group[0].order)), _parts(group[0]))
+    ]
     # It has no name, so it is deleted with its last rows, whatever ends the process.
     file: BinaryIO = tempfile.TemporaryFile(prefix="facemask-", buffering=0)  # noqa: SIM115
-    labels_and_weights: list[list[np.ndarray]] = []
     width = 0
+
+    # Each thread reads images and runs them on its own network, so that no core waits.
+    def compute(job: tuple[Sequence[Any], np.ndarray], network: Network) -> np.ndarray:
+        group, positions = job
+        inputs = []
+        for position in positions.tolist():
+            photograph = group[0].photograph(position)
+            inputs += [stream.input(position, photograph) for stream in group]
+        return network(np.stack(inputs)).astype(np.float16)
+
     with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
-        load_network = _network_loader(frozen, Path(folder))
-        of_thread = threading.local()
-
-        # Each thread reads batches and runs them on its own network, so that no core waits.
-        def compute(job: tuple[Any, int]) -> tuple[np.ndarray, ...]:
-            if not hasattr(of_thread, "network"):
-                of_thread.network = load_network()
-            stream, number = job
-            inputs, *rest = stream[number]
-            return of_thread.network(inputs).astype(np.float16), *rest
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for values, *rest in progress(pool.map(compute, jobs), total=len(jobs)):
+        results = with_own(compute, jobs, _network_loader(frozen, Path(folder)))
+        with closing(results):
+            for values in progress(results, total=len(jobs)):
                 width = values.shape[1]
                 _write(file, values)
-                labels_and_weights.append(rest)
-    features = []
-    batch, row = 0, 0
-    for stream in streams:
-        labels, *weights = (
-            np.concatenate(arrays)
-            for arrays in zip(*labels_and_weights[batch:][: len(stream)], strict=True)
-        )
-        rows = Rows(file, np.arange(row, row + len(labels)), width)
-        features.append(Features(rows, labels, weights[0] if weights else None))
-        batch, row = batch + len(stream), row + len(labels)
+    features, start = [], 0
+    for group in groups:
+        features.append([])
+        for number, stream in enumerate(group):
+            rows = Rows(file, start + stream.order * len(group) + number, width)
+            labels, *weights = stream.targets(stream.order)
+            features[-1].append(Features(rows, labels, weights[0] if weights else None))
+        start += len(group) * len(group[0].order)
     return features
+
+
+def _parts(stream: Any) -> int:
+    return -(-len(stream.order) // IMAGES_A_PART)
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemask.data import augmentation
-from facemask.data.augmentation import augment, augment_face
+from facemask.data.augmentation import augment, augment_face, face_region
 from facemask.geometry import FaceBox
 
 
@@ -67,11 +67,15 @@ def is_saturated(image: np.ndarray) -> np.ndarray:
     return np.ptp(image.astype(int), axis=-1) > 90
 
 
+def view(
+    image: np.ndarray, box: FaceBox, margin: float, size: tuple[int, int], seed: int
+) -> np.ndarray:
+    return augment_face(face_region(image, box, margin, size), size, rng(seed))
+
+
 def views(box: FaceBox, margin: float, count: int = 60) -> np.ndarray:
     image = face_on_grey(box)
-    return np.stack(
-        [augment_face(image, box, margin, (48, 64), rng(seed)) for seed in range(count)]
-    )
+    return np.stack([view(image, box, margin, (48, 64), seed) for seed in range(count)])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_many_views_are_as_from_afar() -> None:
     image = np.zeros((96, 96, 3), np.uint8)
     image[:, ::2] = 255
     box = FaceBox(0, 0, 96, 96, 1.0)
-    fine = [augment_face(image, box, 0.0, (96, 96), rng(seed)).std() for seed in range(100)]
+    fine = [view(image, box, 0.0, (96, 96), seed).std() for seed in range(100)]
     assert 30 < sum(value < 0.5 * max(fine) for value in fine) < 90
 
 
@@ -115,8 +119,5 @@ def test_a_large_face_is_shrunk_without_skipping_pixels() -> None:
     image = np.zeros((960, 960, 3), np.uint8)
     image[:, ::2] = 255
     box = FaceBox(0, 0, 960, 960, 1.0)
-    spreads = [
-        augment_face(image, box, 0.0, (96, 96), rng(seed))[20:-20, 20:-20].std()
-        for seed in range(21)
-    ]
+    spreads = [view(image, box, 0.0, (96, 96), seed)[20:-20, 20:-20].std() for seed in range(21)]
     assert np.median(spreads) < 20

@@ -112,15 +112,15 @@ def test_a_photograph_of_a_face_is_sometimes_shown_whole(
     boxed = noise.with_boxes([FaceBox(0, 0, 8, 8, 1.0), FaceBox(0, 0, 8, 8, 1.0)])
     shown: list[int] = []
 
-    def note(image, box, margin, size, rng):
-        shown.append(box.width)
-        return image
+    def note(region, size, rng):
+        shown.append(region.sides[0])
+        return region.pixels
 
     monkeypatch.setattr("facemask.data.batches.augment_face", note)
     stream = batches(boxed, np.zeros(200, int), (32, 32), 200, margin=0.1, augmentation="face")
     stream[0]
     assert 30 < shown.count(32) < 90
-    assert shown.count(8) == 200 - shown.count(32)
+    assert shown.count(10) == 200 - shown.count(32)  # the box with its margin
 
 
 def test_shards_are_together_the_batch(images: LabelledImages) -> None:

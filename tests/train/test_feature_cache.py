@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemask.data.batches import batches
+from facemask.data.batches import batches, read_uncached
 from facemask.data.dataset import LabelledImages, load_labelled_images
 from facemask.errors import FacemaskError
 from facemask.keras_backend import load_keras
@@ -66,7 +66,7 @@ def test_features_are_the_output_of_the_frozen_part(
     weights = np.arange(20) / 10
     plain = batches(images, ALL, (8, 8), 6, weights=weights)
     turned = batches(images, ALL[::-1], (8, 8), 7)
-    first, second = compute_features(frozen, [plain, turned])
+    (first,), (second,) = compute_features(frozen, [[plain], [turned]])
     inputs = np.concatenate([plain[number][0] for number in range(4)])
     expected = frozen(inputs).numpy()
     assert first.values[ALL].dtype == np.float16
@@ -76,6 +76,26 @@ def test_features_are_the_output_of_the_frozen_part(
     assert second.values[ALL] == pytest.approx(expected[::-1], abs=2e-3)
     assert second.labels.tolist() == images.labels[::-1].tolist()
     assert second.weights is None
+
+
+def test_an_image_is_decoded_once_for_all_its_views(images: LabelledImages) -> None:
+    decoded: list[int] = []
+
+    def read(images: LabelledImages, index: int) -> np.ndarray:
+        decoded.append(index)
+        return read_uncached(images, index)
+
+    frozen, _ = split_model(small_classifier())
+    views = [batches(images, ALL, (8, 8), 6, read=read)]
+    for seed in (1, 2):
+        views.append(batches(images, ALL, (8, 8), 6, read=read, augmentation="face", seed=seed))
+    (features,) = compute_features(frozen, [views])
+    assert sorted(decoded) == ALL.tolist()
+    for view, computed in zip(views, features, strict=True):
+        batch = [view[number] for number in range(len(view))]
+        inputs, labels = (np.concatenate(part) for part in zip(*batch, strict=True))
+        assert computed.labels.tolist() == labels.tolist()
+        assert computed.values[ALL] == pytest.approx(frozen(inputs).numpy(), abs=2e-3)
 
 
 def test_batches_of_features_hold_every_row_once_and_keep_rows_together() -> None:
@@ -116,4 +136,4 @@ def test_an_image_that_goes_missing_is_one_line(images: LabelledImages) -> None:
     images.paths[3].unlink()
     frozen, _ = split_model(small_classifier())
     with pytest.raises(FacemaskError, match=r"003\.png: no such image"):
-        compute_features(frozen, [batches(images, ALL, (8, 8), 6)])
+        compute_features(frozen, [[batches(images, ALL, (8, 8), 6)]])
