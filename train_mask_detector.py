@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         set_seed(args.seed)
         network = backbones.load_backbone(weights, size, args.backbone)
         info("loading images...")
-        sources = args.dataset, args.scenes, Path(crops), load_detector
+        sources = args.dataset, args.scenes, args.split, Path(crops), load_detector
         images = loading.load_images(*sources, info, progress, not args.dry_run, args.three_classes)
         for warning in loading.warnings_about(images, args.dataset) + fit.unused_gpus(processes):
             warn(warning)

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     with TemporaryDirectory() as crops:
         info("loading images...")
         images = loading.load_images(
-            args.dataset, args.scenes, Path(crops), load_detector, info, progress
+            args.dataset, args.scenes, args.split, Path(crops), load_detector, info, progress
         )
         split = loading.split_images(images, args.split, 0.0, 0, info)
         weights = balanced_weights(images, split.train)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from facemask.images import resize
+
 THUMBNAIL_SIDE = 64  # pixels; thumbnails are stretched to a square
 
 # cv2.warpAffine reads matrices as "where each output pixel comes from".
@@ -30,6 +32,20 @@ PROMISING_CORRELATION = 0.78
 
 # Square pixels of a thumbnail. Less textured area says nothing: two blank walls are no duplicates.
 MIN_TEXTURED_AREA = 90
+
+
+class Thumbnail(NamedTuple):
+    """A picture as near_duplicates compares it."""
+
+    grey: np.ndarray  # (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8
+    aspect: float  # height / width of the picture
+
+
+def thumbnail(image: np.ndarray) -> Thumbnail:
+    """The thumbnail of an image (H, W, 3) uint8, BGR."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    return Thumbnail(resize(grey, size), image.shape[0] / image.shape[1])
 
 
 @lru_cache

@@ -2,24 +2,27 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facemask.class_names import same_class, same_meaning
+from facemask.data.alignment import Thumbnail, thumbnail
 from facemask.errors import FacemaskError
 from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
-from facemask.images import list_files, read_image
+from facemask.images import image_size, list_files, read_image
+from facemask.threads import with_own
 
 # Relative to other images of the source. A network learns few images of much weight by heart.
 MOST_WEIGHT = 5.0
 
 Progress = Callable[..., Iterable[Any]]
+FindFace = Callable[[np.ndarray], FaceBox | None]  # the face of an image, as read_image gives it
 
 
 def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
@@ -40,6 +43,9 @@ class LabelledImages:
     class_names: tuple[str, ...]
     source_names: tuple[str, ...]  # of the folders
     skipped: tuple[str, ...] = ()  # a line for each file or face that can't be used
+    thumbnails: Mapping[str, Thumbnail] = field(
+        default_factory=dict
+    )  # of some photographs, by digest
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -74,45 +80,65 @@ def concatenate(*sets: LabelledImages) -> LabelledImages:
         class_names=class_names,
         source_names=tuple(name for images in sets for name in images.source_names),
         skipped=tuple(line for images in sets for line in images.skipped),
+        thumbnails={sha: small for images in sets for sha, small in images.thumbnails.items()},
     )
 
 
 def load_labelled_images(
-    folders: Sequence[str | os.PathLike[str]], progress: Progress = no_progress
+    folders: Sequence[str | os.PathLike[str]],
+    progress: Progress = no_progress,
+    make_finder: Callable[[], FindFace] | None = None,
+    thumbnails: bool = False,
 ) -> LabelledImages:
-    """Find the images of folders of class folders, and decode each image once to check it.
+    """Find the images of folders of class folders, and decode each image once.
 
+    That checks it, finds the face in it and makes its thumbnail; of identical files one is decoded.
     The sub-folders are the classes, sorted by name; all folders must have the same classes, in the
     spelling of the first or in one that means the same. No image is kept in memory.
     progress: wraps the iterable of checked files, and gets their number as `total` (tqdm, for
-    example). Raises FacemaskError for a missing folder, fewer than two classes, an empty class, or
-    folders of different classes.
+    example). make_finder: makes what finds faces, for each thread; None: images are used whole.
+    thumbnails: whether to make them. Raises FacemaskError for a missing folder, fewer than two
+    classes, an empty class, or folders of different classes.
     """
-    sets: list[LabelledImages] = []
-    for folder in map(Path, folders):
-        images = _load_folder(folder, progress)
-        class_names = sets[0].class_names if sets else images.class_names
-        names = [same_class(name, class_names) for name in images.class_names]
-        if sorted(map(str, names)) != sorted(class_names):
+    folders = [Path(folder) for folder in folders]
+    names_of = [[sub.name for sub in check_class_folders(folder)] for folder in folders]
+    class_names = tuple(names_of[0])
+    orders = []
+    for folder, names in zip(folders, names_of, strict=True):
+        same = [same_class(name, class_names) for name in names]
+        if sorted(map(str, same)) != sorted(class_names):
             raise FacemaskError(
-                f"{folder}: expected the classes of {Path(folders[0])},"
-                f" {', '.join(class_names)}; found {', '.join(images.class_names)}"
+                f"{folder}: expected the classes of {folders[0]}, {', '.join(class_names)}; found"
+                f" {', '.join(names)}"
             )
-        order = np.array([class_names.index(str(name)) for name in names])
-        sets.append(replace(images, labels=order[images.labels], class_names=class_names))
-    return concatenate(*sets)
+        orders.append(np.array([class_names.index(str(name)) for name in same]))
+    examine = _Examination(thumbnails)
+    sets = [_load_folder(folder, examine, make_finder, progress) for folder in folders]
+    return concatenate(
+        *(
+            replace(images, labels=order[images.labels], class_names=class_names)
+            for images, order in zip(sets, orders, strict=True)
+        )
+    )
 
 
-def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
+def _load_folder(
+    folder: Path,
+    examine: "_Examination",
+    make_finder: Callable[[], FindFace] | None,
+    progress: Progress,
+) -> LabelledImages:
     class_folders = check_class_folders(folder)
     files = [(path, label) for label, sub in enumerate(class_folders) for path in list_files(sub)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        checks = list(progress(pool.map(_check, [path for path, _ in files]), total=len(files)))
+    paths = [path for path, _ in files]
+    with closing(with_own(examine, paths, make_finder or (lambda: lambda _: None))) as results:
+        examined = list(progress(results, total=len(files)))
 
+    skipped = tuple(result for result in examined if isinstance(result, str))
     usable = [
-        (path, label, check.sha256)
-        for (path, label), check in zip(files, checks, strict=True)
-        if not check.problem
+        (path, label, result)
+        for (path, label), result in zip(files, examined, strict=True)
+        if not isinstance(result, str)
     ]
     labels = np.array([label for _, label, _ in usable], dtype=np.int64)
     for label, sub in enumerate(class_folders):
@@ -121,15 +147,44 @@ def _load_folder(folder: Path, progress: Progress) -> LabelledImages:
     paths = tuple(path for path, _, _ in usable)
     return LabelledImages(
         paths=paths,
-        boxes=(None,) * len(paths),
+        boxes=tuple(image.box for _, _, image in usable),
         labels=labels,
         sources=np.zeros(len(paths), np.int64),
         originals=paths,
-        digests=tuple(digest for _, _, digest in usable),
+        digests=tuple(image.sha256 for _, _, image in usable),
         class_names=tuple(sub.name for sub in class_folders),
         source_names=(folder.resolve().name,),
-        skipped=tuple(check.problem for check in checks if check.problem),
+        skipped=skipped,
+        thumbnails={image.sha256: image.small for _, _, image in usable if image.small},
     )
+
+
+@dataclass(frozen=True)
+class _Examined:
+    sha256: str
+    box: FaceBox | None
+    small: Thumbnail | None
+
+
+class _Examination:
+    """Decodes each photograph once, for all that has to be known of it."""
+
+    def __init__(self, thumbnails: bool):
+        self._thumbnails = thumbnails
+        self._known: dict[str, _Examined] = {}  # by digest
+
+    def __call__(self, path: Path, find_face: FindFace) -> _Examined | str:
+        """What the photograph at a path is or, if it can't be used, why not."""
+        try:
+            image_size(path)  # what is no image file at all, such as a pipe, has no digest
+            sha256 = file_digest(path)
+            if sha256 not in self._known:
+                image = read_image(path)
+                small = thumbnail(image) if self._thumbnails else None
+                self._known[sha256] = _Examined(sha256, find_face(image), small)
+            return self._known[sha256]
+        except (FacemaskError, OSError) as error:
+            return str(error)
 
 
 def check_class_folders(folder: Path) -> list[Path]:
@@ -160,20 +215,6 @@ def find_class_folders(folder: Path) -> list[Path]:
             " mean the same"
         )
     return folders
-
-
-@dataclass(frozen=True)
-class _Check:
-    sha256: str
-    problem: str
-
-
-def _check(path: Path) -> _Check:
-    try:
-        read_image(path)
-        return _Check(file_digest(path), "")
-    except (FacemaskError, OSError) as error:
-        return _Check("", str(error))
 
 
 def balanced_weights(images: LabelledImages, indices: np.ndarray) -> np.ndarray:

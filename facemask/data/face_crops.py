@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from facemask.data.dataset import LabelledImages, Progress, no_progress
+from facemask.data.dataset import FindFace, LabelledImages, Progress, no_progress
 from facemask.data.scenes import Scene, Scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
@@ -35,20 +34,14 @@ def only_face(image: np.ndarray, detector: Detector, confidence: float = 0.5) ->
     return faces[0] if len(faces) == 1 else None
 
 
-def find_faces(
-    images: LabelledImages, load: Callable[[], Detector], progress: Progress = no_progress
-) -> list[FaceBox | None]:
-    """The face of each image that has exactly one; see only_face.
+def face_finder(load: Callable[[], Detector]) -> Callable[[], FindFace]:
+    """What makes an only_face for each thread; load: makes a detector."""
 
-    load: makes a detector for each thread. Raises FacemaskError when an image can no longer be
-    read.
-    """
+    def make() -> FindFace:
+        detector = load()
+        return lambda image: only_face(image, detector)
 
-    def find(path: Path, detector: Detector) -> FaceBox | None:
-        return only_face(read_image(path), detector)
-
-    with closing(with_own(find, images.paths, load)) as boxes:
-        return list(progress(boxes, total=len(images)))
+    return make
 
 
 def cut_faces(

@@ -18,7 +18,7 @@ from facemask.data.dataset import (
     no_progress,
 )
 from facemask.data.drawn_copies import add_drawn_copies
-from facemask.data.face_crops import MIN_WIDTH, cut_faces, find_faces
+from facemask.data.face_crops import MIN_WIDTH, cut_faces, face_finder
 from facemask.data.near_duplicates import count_duplicates, near_duplicate_groups
 from facemask.data.scenes import annotated_folder, load_scenes
 from facemask.data.splits import Split
@@ -56,6 +56,7 @@ def detector_loader(
 def load_images(
     folders: Sequence[str],
     scene_folders: Sequence[str],
+    split: str,
     crops: Path,
     load_detector: Callable[[], Detector] | None,
     announce: Callable[[str], None],
@@ -65,21 +66,24 @@ def load_images(
 ) -> LabelledImages:
     """The images of class folders and the annotated faces of scenes, as one set.
 
-    crops: an empty folder that the faces of scenes are cut into. load_detector: makes a face
-    detector, one for each thread; None: images are used whole. download: fetch the classic
-    photographs if the project's own folder is named and empty. incorrect: whether the class of
-    masks worn incorrectly is learnt from the scenes, if the folders do not have it.
+    Each image of the class folders is decoded once, for its face and for what split_images needs
+    to know. split: the method that split_images is going to be given. crops: an empty folder that
+    the faces of scenes are cut into. load_detector: makes a face detector, one for each thread;
+    None: images are used whole. download: fetch the classic photographs if the project's own
+    folder is named and empty. incorrect: whether the class of masks worn incorrectly is learnt
+    from the scenes, if the folders do not have it.
     Raises FacemaskError for folders without usable images.
     """
     paths = [find(folder) for folder in folders]
     for path in paths:
         _ensure_photographs(path, announce, download)
-    images = load_labelled_images(paths, progress)
+    if load_detector:
+        announce("finding faces...")
+    make_finder = face_finder(load_detector) if load_detector else None
+    images = load_labelled_images(paths, progress, make_finder, split == splits.GROUPED)
     if incorrect and same_class(INCORRECT, images.class_names) is None:
         images = replace(images, class_names=(*images.class_names, INCORRECT))
     if load_detector:
-        announce("finding faces...")
-        images = images.with_boxes(find_faces(images, load_detector, progress))
         detected = sum(box is not None for box in images.boxes)
         announce(f"found one face in {detected} of {len(images)} images; the others are used whole")
     for number, path in enumerate(map(find, scene_folders)):
@@ -177,7 +181,9 @@ def split_images(
     _, groups = np.unique(images.digests, return_inverse=True)
     if method == splits.GROUPED and not known.keys() >= set(images.digests):
         announce("looking for near-duplicates...")
-        groups = near_duplicate_groups(images.originals, images.digests, progress)
+        groups = near_duplicate_groups(
+            images.originals, images.digests, progress, images.thumbnails
+        )
         # The faces of a scene are one photograph.
         photographs = list({path: index for index, path in enumerate(images.originals)}.values())
         counts = count_duplicates(groups[photographs], [images.digests[i] for i in photographs])

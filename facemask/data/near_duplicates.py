@@ -6,19 +6,26 @@ gives the pairs that look alike; alignment.same_picture then decides.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from facemask.data.alignment import THUMBNAIL_SIDE, placement_matrix, same_picture, windows
+from facemask.data.alignment import (
+    THUMBNAIL_SIDE,
+    Thumbnail,
+    placement_matrix,
+    same_picture,
+    thumbnail,
+    windows,
+)
 from facemask.data.candidates import VARIANTS, find_candidates
 from facemask.data.dataset import Progress, no_progress
 from facemask.files import file_digest
-from facemask.images import read_image, resize
+from facemask.images import read_image
 
 # Large JPEGs are decoded at a fraction of their size, but not so small that thumbnails differ.
 _LEAST_SIDE = 12 * THUMBNAIL_SIDE
@@ -36,26 +43,31 @@ def near_duplicate_groups(
     paths: Sequence[Path],
     digests: Sequence[str] | None = None,
     progress: Progress = no_progress,
+    known: Mapping[str, Thumbnail] = MappingProxyType({}),
 ) -> np.ndarray:
     """Give copies of one picture, exact or altered, the same group number.
 
     digests: sha256 of each file, computed here if not given. progress: wraps the iterable of files
     read, of blocks compared, and of blocks of candidates, and gets their number as `total` (tqdm,
-    for example).
+    for example). known: thumbnails by digest; files of other digests are read.
     Returns (N,) int64, numbered from 0 in order of first appearance. The grouping does not depend
     on the order of paths. Pictures without texture have only exact copies.
-    Memory holds thumbnails and parts of the correlations, about 15 kB an image.
+    Memory holds thumbnails and parts of the correlations, about 15 kB an image besides `known`.
     Raises FacemaskError for a file that can't be read as an image.
     """
     if not paths:
         return np.empty(0, np.int64)
     if digests is None:
         digests = [file_digest(path) for path in paths]
-    _, firsts, contents = np.unique(digests, return_index=True, return_inverse=True)
+    contents, firsts, numbers = np.unique(digests, return_index=True, return_inverse=True)
     thumbnails = np.empty((len(firsts), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
     aspects = np.empty(len(firsts))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = pool.map(_thumbnail, [paths[first] for first in firsts])
+        read = pool.map(
+            lambda sha256, path: known.get(sha256) or _read_thumbnail(path),
+            contents.tolist(),
+            [paths[first] for first in firsts],
+        )
         for number, result in enumerate(progress(read, total=len(firsts))):
             thumbnails[number], aspects[number] = result
         # Sorted by content, so that the order of paths does not matter.
@@ -64,7 +76,7 @@ def near_duplicate_groups(
         thumbnails = thumbnails[order]
         groups = np.empty_like(firsts)
         groups[order] = _groups(thumbnails, aspects[order], pool, progress)
-    return _numbered_by_appearance(groups[contents])
+    return _numbered_by_appearance(groups[numbers])
 
 
 def count_duplicates(groups: np.ndarray, digests: Sequence[str]) -> DuplicateCounts:
@@ -84,11 +96,8 @@ def _numbered_by_appearance(groups: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(firsts))[numbers].astype(np.int64)
 
 
-def _thumbnail(path: Path) -> tuple[np.ndarray, float]:
-    """A picture as (THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8, grey; and its height / width."""
-    image = read_image(path, least_side=_LEAST_SIDE)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE)), image.shape[0] / image.shape[1]
+def _read_thumbnail(path: Path) -> Thumbnail:
+    return thumbnail(read_image(path, least_side=_LEAST_SIDE))
 
 
 def _groups(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import cv2
@@ -5,7 +6,9 @@ import numpy as np
 import pytest
 
 from facemask.data.dataset import balanced_weights, concatenate, load_labelled_images
+from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.errors import FacemaskError
+from facemask.geometry import FaceBox
 
 
 def write_class(folder: Path, count: int, brightness: int) -> None:
@@ -44,6 +47,26 @@ def test_more_than_two_classes(folder: Path) -> None:
     images = load_labelled_images([folder])
     assert images.class_names == ("mask_weared_incorrect", "with_mask", "without_mask")
     assert np.bincount(images.labels).tolist() == [3, 20, 10]
+
+
+def test_each_photograph_is_decoded_once_and_copies_of_one_are_not(folder: Path) -> None:
+    shutil.copy(folder / "with_mask" / "000.png", folder / "without_mask" / "copy.png")
+    seen: list[int] = []
+
+    def find_face(image: np.ndarray) -> FaceBox:
+        seen.append(int(image[0, 0, 0]))
+        return FaceBox(0, 0, 4, 4, 0.9)
+
+    images = load_labelled_images([folder], make_finder=lambda: find_face, thumbnails=True)
+    assert len(images) == 31
+    assert sorted(seen) == sorted([*range(20), *range(10)])
+    assert set(images.boxes) == {FaceBox(0, 0, 4, 4, 0.9)}
+    assert len(images.thumbnails) == 30
+    before = near_duplicate_groups(images.paths, images.digests)
+    for path in images.paths:
+        path.unlink()
+    groups = near_duplicate_groups(images.paths, images.digests, known=images.thumbnails)
+    assert groups.tolist() == before.tolist()
 
 
 def test_files_that_are_no_images_are_skipped_and_named(folder: Path) -> None:

@@ -101,7 +101,7 @@ def load_with_scenes(folder: Path, label: str, box: list[int]) -> LabelledImages
     categories = [{"id": 1, "name": label}]
     write(folder / "scenes" / "a.json", coco(box, categories=categories))
     folders = [str(folder / "portraits")], [str(folder / "scenes")]
-    return load_images(*folders, folder / "crops", None, lambda _: None)
+    return load_images(*folders, "random", folder / "crops", None, lambda _: None)
 
 
 def test_annotated_classes_may_have_another_spelling(tmp_path: Path) -> None:
