@@ -49,6 +49,7 @@ def train(
     mixed_precision: bool = False,
     tensorboard: Path | None = None,
     best_before: float = math.inf,
+    steps_per_execution: int = 1,
     processes: Processes = ALONE,
 ) -> History:
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
@@ -61,8 +62,9 @@ def train(
     checkpoint: where the state is saved after each epoch under the name of the stage; a stage that
     it has a state of goes on there. mixed_precision: compute in float16, and keep the variables in
     float32. tensorboard: a folder for the curves, of each stage in a sub-folder of its name.
-    best_before: the validation loss of the weights that the model has now. processes: which of
-    several this one is; the streams then have this process's shard of each batch.
+    best_before: the validation loss of the weights that the model has now. steps_per_execution: as
+    Model.compile takes it. processes: which of several this one is; the streams then have this
+    process's shard of each batch.
     Returns loss, accuracy, val_loss and val_accuracy of each epoch.
     Raises FacemaskError when an image can no longer be read, the checkpoint can't be written or
     another process is lost, and Interrupted for Ctrl-C, once there are weights to keep.
@@ -73,6 +75,7 @@ def train(
             learning_rate,
             epochs * len(training) if decay else 0,
             mixed_precision,
+            steps_per_execution,
             processes,
         )
         state = checkpoint.state(stage) if checkpoint else None
@@ -106,7 +109,12 @@ def train(
 
 
 def _compile(
-    model: Any, learning_rate: float, decay_steps: int, mixed_precision: bool, processes: Processes
+    model: Any,
+    learning_rate: float,
+    decay_steps: int,
+    mixed_precision: bool,
+    steps_per_execution: int,
+    processes: Processes,
 ) -> None:
     """decay_steps: after which the learning rate is zero; 0 keeps it."""
     keras = load_keras()
@@ -118,7 +126,8 @@ def _compile(
     optimizer = keras.optimizers.Adam(rate)
     if mixed_precision:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer=optimizer, **compile_arguments(processes))
+    arguments = compile_arguments(processes)
+    model.compile(optimizer, steps_per_execution=steps_per_execution, **arguments)
     model.optimizer.build(model.trainable_variables)
 
 

@@ -88,6 +88,24 @@ def test_the_same_seed_gives_the_same_curves(noise: LabelledImages) -> None:
     assert losses(2) != pytest.approx(first, abs=1e-3)
 
 
+def test_several_steps_in_one_call_give_the_same(noise: LabelledImages) -> None:
+    def trained(steps: int) -> tuple[dict[str, list[float]], int, int]:
+        model_module.set_seed(1)
+        stream = batches(noise, np.arange(17), (8, 8), 4, augmentation="face", seed=1)
+        validation = batches(noise, np.arange(17, 24), (8, 8), 4)
+        model = tiny_model()
+        history = fit.train(
+            model, stream, validation, epochs=2, learning_rate=1e-2, steps_per_execution=steps
+        )
+        return history, int(model.optimizer.iterations.numpy()), model.steps_per_execution
+
+    one, several = trained(1), trained(3)
+    assert several[1:] == (10, 3)
+    assert one[1:] == (10, 1)
+    for name, curve in one[0].items():
+        assert several[0][name] == pytest.approx(curve, abs=1e-6)
+
+
 def test_training_ends_early_and_keeps_the_best_weights(noise: LabelledImages) -> None:
     """What the images are called in training is what they are not called in validation."""
     stream = batches(noise, np.arange(24), (8, 8), 4)
