@@ -43,6 +43,8 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 # blocks of more than 32 MB. https://pillow.readthedocs.io/en/stable/reference/block_allocator.html
 _PILLOW_BLOCK = 64 * 2**20  # bytes
 
+_PART = 2**20  # pixels that are copied from Pillow at a time
+
 _open_lock = threading.Lock()
 
 ImageSource = str | os.PathLike[str] | bytes  # the path of an image file, or the file's content
@@ -82,8 +84,7 @@ def read_image(
         if least_side:
             # Neither side of the result falls below this size. Pillow ignores other formats.
             image.draft(None, (least_side, 1) if width > height else (1, least_side))
-        rgb = np.asarray(_to_rgb(image))
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        return _to_bgr(_to_rgb(image))
 
 
 def image_size(source: ImageSource, name: str | None = None) -> tuple[int, int]:
@@ -149,6 +150,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_bgr(image: Image.Image) -> np.ndarray:
+    """The pixels of an RGB image; in parts, because Pillow makes two copies of what it gives."""
+    width, height = image.size
+    bgr = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _PART // width)
+    for top in range(0, height, rows):
+        part = image.crop((0, top, width, min(height, top + rows))) if rows < height else image
+        cv2.cvtColor(np.asarray(part), cv2.COLOR_RGB2BGR, dst=bgr[top : top + rows])
+    return bgr
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:

@@ -7,6 +7,7 @@ TensorFlow has the converter. Where Keras runs on another backend a child proces
 """
 
 import contextlib
+import ctypes
 import io
 import json
 import os
@@ -82,6 +83,16 @@ def convert(
         except Exception as error:  # the converter raises many kinds, plain Exception among them
             message = " ".join(str(error).split())[:300] or type(error).__name__
             raise FacemaskError(f"{path}: the model can't be converted: {message}") from error
+        finally:
+            _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Return what the converter has freed to the system: glibc would keep about 190 MB."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim:
+            trim(0)
 
 
 def _convert(
