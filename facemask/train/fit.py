@@ -70,14 +70,9 @@ def train(
     another process is lost, and Interrupted for Ctrl-C, once there are weights to keep.
     """
     with processes.distributed(model) as trained, processes.noticing_loss():
-        _compile(
-            trained,
-            learning_rate,
-            epochs * len(training) if decay else 0,
-            mixed_precision,
-            steps_per_execution,
-            processes,
-        )
+        decay_steps = epochs * len(training) if decay else 0
+        settings = mixed_precision, steps_per_execution, processes
+        _compile(trained, learning_rate, decay_steps, *settings)
         state = checkpoint.state(stage) if checkpoint else None
         patience = PATIENCE if early_stopping and not decay else epochs
         follow = _training_state(trained, state, patience, best_before)
