@@ -111,22 +111,19 @@ def compute_features(
     longer be read, or the features can't be written.
     """
     jobs = [
-        (group, positions)
+        (group, range(len(group[0].order))[start:][:IMAGES_A_PART])
         for group in groups
-        for positions in np.array_split(np.arange(len(group[0].order)), _parts(group[0]))
+        for start in range(0, len(group[0].order), IMAGES_A_PART)
     ]
     # It has no name, so it is deleted with its last rows, whatever ends the process.
     file: BinaryIO = tempfile.TemporaryFile(prefix="facemask-", buffering=0)  # noqa: SIM115
     width = 0
 
     # Each thread reads images and runs them on its own network, so that no core waits.
-    def compute(job: tuple[Sequence[Any], np.ndarray], network: Network) -> np.ndarray:
+    def compute(job: tuple[Sequence[Any], range], network: Network) -> np.ndarray:
         group, positions = job
-        inputs = []
-        for position in positions.tolist():
-            photograph = group[0].photograph(position)
-            inputs += [stream.input(position, photograph) for stream in group]
-        return network(np.stack(inputs)).astype(np.float16)
+        inputs = [_inputs(group, position) for position in positions]
+        return network(np.concatenate(inputs)).astype(np.float16)
 
     with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
         results = with_own(compute, jobs, _network_loader(frozen, Path(folder)))
@@ -145,8 +142,10 @@ def compute_features(
     return features
 
 
-def _parts(stream: Any) -> int:
-    return -(-len(stream.order) // IMAGES_A_PART)
+def _inputs(group: Sequence[Any], position: int) -> np.ndarray:
+    """The inputs at a position of each stream of a group, (streams, height, width, 3) float32."""
+    photograph = group[0].photograph(position)  # freed before the next one is decoded
+    return np.stack([stream.input(position, photograph) for stream in group])
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:
