@@ -19,7 +19,7 @@ from facemask.images import shrink
 WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
 # The longer side of the network's input, in pixels, in detection and in training.
-LONGER_SIDE = 640
+LONGER_SIDE = 800
 # But an image is enlarged at most so many times. In a blurred face that fills the input, the
 # network sees several: of 133 small crops of faces, 102 got one box without the limit, 129 with it.
 MAX_ENLARGEMENT = 2.0

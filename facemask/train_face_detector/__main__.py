@@ -39,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check_files(args: argparse.Namespace) -> None:
     """Raise FacemaskError for files that can't be written, or are missing, before any work."""
     from facemask.data.splits import split_path
-    from facemask.train import backbones
     from facemask.train.checkpoint import checkpoint_path
 
     check_installed("keras")
@@ -47,7 +46,6 @@ def check_files(args: argparse.Namespace) -> None:
     weights = [args.keep_weights] if args.keep_weights else []
     beside = [output.with_suffix(suffix) for suffix in (".md", ".png")]
     check_writable(output, *beside, split_path(output), checkpoint, *weights)
-    backbones.check_weights(args.weights)
     if args.start and not find(args.start).is_file():
         raise FacemaskError(f"{args.start}: no such file; expected weights of --keep-weights")
     if args.resume and not checkpoint.is_file():
@@ -79,30 +77,28 @@ def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
 def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     """Train, calibrate and measure the detector, and write it with its card and its plot."""
     from facemask.data.splits import split_path
-    from facemask.train import backbones, model
+    from facemask.detect import yunet
+    from facemask.train import model
     from facemask.train.checkpoint import Checkpoint, checkpoint_path
     from facemask.train_face_detector import card
     from facemask.train_face_detector.loading import images_digest, write_parts
-    from facemask.train_face_detector.trainer import Trainer, export, read_weights, save_weights
+    from facemask.train_face_detector.trainer import Trainer, export, save_weights
     from facemask.train_face_detector.validation import average_precision, calibrate, describe
 
     images = loaded.images
     info("compiling model...")
     model.set_seed(args.seed)
     recipe = {name: getattr(args, name) for name in options.RUN_SETTINGS}
-    start = file_digest(find(args.start)) if args.start else args.weights
-    run_of = {**recipe, "images": images_digest(images), "start": start}
+    start = find(args.start or Path(args.face, yunet.WEIGHTS_NAME))
+    run_of = {**recipe, "images": images_digest(images), "start": file_digest(start)}
     shapes = options.batch_shapes(recipe.pop("batch_size"))
     trainer = Trainer(images["train"], shapes=shapes, stop_after=args.stop_after, **recipe)
     run_of["parameters"] = trainer.network.count_params()
     checkpoint = Checkpoint(checkpoint_path(args.output), run_of)
-    start_weights = read_weights(find(args.start)) if args.start else []
+    trainer.start(start)
+    start_weights = trainer.network.get_weights()
     if args.resume:
         trainer.resume(checkpoint)
-    elif args.start:
-        trainer.network.set_weights(start_weights)
-    elif args.weights != "none":
-        trainer.prune_channels(backbones.load_backbone(args.weights))
 
     if args.epochs:
         info("training...")

@@ -1,99 +1,136 @@
-"""The network of the built-in face detector: a pruned MobileNetV2 with a small feature pyramid."""
+"""The network of the built-in face detector: YuNet's, with a coarser level and more depth.
 
-from collections.abc import Sequence
+YuNet: Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023.
+"""
+
+import os
+from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 
 from facemask.detect.anchor_points import STRIDES
+from facemask.errors import FacemaskError
 from facemask.keras_backend import load_keras
 
-# Blocks of MobileNetV2 (Sandler et al., 2018) without its last one: output channels, stride, and
-# how many of the expanded channels are kept (of 6 times the input channels). Small faces need a
-# high resolution, so channels are removed instead of pixels: an image of 640x480 pixels takes a
-# fifth of the full network's operations.
-Block = tuple[int, int, int]
-STEM = 16  # channels of the first convolution, of 32
-BLOCKS: tuple[Block, ...] = (
-    (16, 1, 16),
-    (24, 2, 40),
-    (24, 1, 48),
-    (32, 2, 64),
-    (32, 1, 80),
-    (32, 1, 80),
-    (64, 2, 96),
-    (64, 1, 128),
-    (64, 1, 128),
-    (64, 1, 128),
-    (96, 1, 160),
-    (96, 1, 192),
-    (96, 1, 192),
-    (160, 2, 240),
-    (160, 1, 240),
-    (160, 1, 240),
-)
-LEVELS = (5, 12, 15)  # the blocks whose outputs the pyramid takes: strides of 8, 16 and 32
-PYRAMID = 48  # channels of each level of the pyramid
-
-# Most anchor points are background. Unless the first predictions say so, the first steps destroy
-# what the backbone has learned (Lin et al., Focal Loss, 2017).
-PRIOR = 0.01
-
+STEM = 16  # channels at strides of 2 and 4
+CHANNELS = 64  # of all other layers
+# More units in the levels' stages than YuNet has. They cost a fifth of the multiplications; at
+# strides of 2 and 4, one alone would cost that.
+EXTRA_UNITS = {8: 2, 16: 2, 32: 2, 64: 1}
+# The numbers that YuNet predicts at an anchor point: the logits of class and objectness, the
+# position of the box's centre, and the logarithms of its sides.
+YUNET_OUTPUTS = 6
 # How the names of the last layers begin. They stay float32 in an int8 network: in whole numbers,
 # confidences near .5 would be .04 apart.
-OUTPUT_LAYERS = ("face_", "box_")
+OUTPUT_LAYERS = ("head_", "face_", "box_")
 
-SAMPLES = 64  # positions of an image that a block's projection is fitted to
+# YuNet's layers in the order of its file, by the names of ours; last come, by the level, the layers
+# that predict. The landmarks are left out.
+YUNET_STRIDES = STRIDES[:3]
+YUNET_UNITS = (
+    "stage_2_0",
+    *(f"stage_4_{number}" for number in range(4)),
+    *(f"stage_{stride}_{number}" for stride in YUNET_STRIDES for number in range(2)),
+    *(f"neck_{stride}" for stride in YUNET_STRIDES[::-1]),
+    *(f"shared_{stride}" for stride in YUNET_STRIDES),
+)
+YUNET_HEADS = ("class", "box", "object")
+
+# From YuNet's outputs to those of this network. The face's logit is the mean of two logits; their
+# geometric mean as confidences, which YuNet takes, is near. The logarithm of the distance to a
+# side, log(w / 2 - x), is about log(w) - log(2) - 2 x / w; w is 3 strides in most boxes.
+TO_FACE = ((0.5,), (0.5,), (0.0,), (0.0,), (0.0,), (0.0,))
+SLOPE = 2 / 3
+TO_BOX = (
+    (0.0, 0.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0, 0.0),
+    (-SLOPE, 0.0, SLOPE, 0.0),
+    (0.0, -SLOPE, 0.0, SLOPE),
+    (1.0, 0.0, 1.0, 0.0),
+    (0.0, 1.0, 0.0, 1.0),
+)
 
 
-def build_face_network(blocks: Sequence[Block] = BLOCKS, levels: Sequence[int] = LEVELS) -> Any:
+def build_face_network(stem: int = STEM, channels: int = CHANNELS) -> Any:
     """A Keras model from images to raw predictions, with random weights.
 
     Input: (N, height, width, 3) float32, BGR, 0 to 255, both sides multiples of SIZE_MULTIPLE.
     Output: (N, A, 5), a row for each of the A anchor points: the logit of a face, and the
     logarithms of the distances from the anchor point to the left, top, right and bottom side of
     the box, in strides.
-    levels: indices of the blocks with strides of 8, 16 and 32.
     """
     keras = load_keras()
     layers = keras.layers
     inputs = keras.Input((None, None, 3))
-    outputs = build_backbone(inputs, STEM, blocks)
-    level = None
+    x = layers.ReLU()(layers.Conv2D(stem, 3, 2, "same", name="stem")(inputs))
+    x = _halved(_unit(x, stem, "stage_2_0"))
+    x = _unit(x, stem, "stage_4_0")
+    for number in (1, 2, 3):
+        x = _unit(x, channels, f"stage_4_{number}")
+    levels = {}
+    for stride in STRIDES:
+        x = _halved(x)
+        for number in range(2):
+            x = _unit(x, channels, f"stage_{stride}_{number}")
+        for number in range(EXTRA_UNITS[stride]):
+            x = _residual_unit(x, channels, f"extra_{stride}_{number}")
+        levels[stride] = x
     predictions = []
-    for stride, block in zip(STRIDES[-2::-1], levels[::-1], strict=True):
-        lateral = _normalized(outputs[block], PYRAMID, f"lateral_{stride}")
-        if level is not None:
-            lateral = layers.Add(name=f"join_{stride}")([lateral, _upsampled(level)])
-        level = _separable(lateral, f"smooth_{stride}")
-        if not predictions:  # a face that fills the image exceeds the backbone's receptive field
-            coarsest = STRIDES[-1]
-            predictions.append(_head(_separable(level, f"smooth_{coarsest}", 2), coarsest))
-        predictions.append(_head(level, stride))
+    coarser = None
+    for stride in STRIDES[::-1]:
+        x = levels[stride]
+        if coarser is not None and stride < STRIDES[-2]:  # YuNet has no level of 64
+            x = layers.Add(name=f"join_{stride}")([x, _upsampled(coarser)])
+        coarser = _unit(x, channels, f"neck_{stride}")
+        predictions.append(_head(_unit(coarser, channels, f"shared_{stride}"), stride))
     merged = layers.Concatenate(axis=1)(predictions[::-1])
     return keras.Model(inputs, merged, name="face_detector")
 
 
-def build_backbone(inputs: Any, stem: int, blocks: Sequence[Block]) -> list[Any]:
-    """The outputs of MobileNetV2 blocks.
+def load_yunet(network: Any, path: str | os.PathLike[str]) -> None:
+    """Give a network the weights of YuNet, in place: it finds about the faces that YuNet does.
 
-    There is no batch normalization: prune_channels folds it into the convolutions, since computing
-    its statistics at each step takes longer than the rest of the training.
+    path: yunet_n_640_640.onnx, read by OpenCV. The units that YuNet lacks begin as the identity,
+    and the level with a stride of 64 as a copy of that with 32. Raises FacemaskError for a file
+    that is missing or another network.
     """
-    layers = load_keras().layers
-    x = _convolution(inputs, stem, 3, 2, "stem")
-    outputs = []
-    for number, (filters, stride, kept) in enumerate(blocks):
-        block_input = x
-        if number:
-            x = _convolution(x, kept, 1, 1, f"expand_{number}")
-        x = layers.DepthwiseConv2D(3, stride, "same", name=f"depthwise_{number}")(x)
-        x = layers.ReLU(6.0)(x)
-        x = layers.Conv2D(filters, 1, name=f"project_{number}")(x)
-        if _has_shortcut(blocks, number):
-            x = layers.Add(name=f"shortcut_{number}")([block_input, x])
-        outputs.append(x)
-    return outputs
+    try:
+        blobs = _convolutions(cv2.dnn.readNetFromONNX(os.fspath(path)))
+        for name in ("stem", *(name for unit in YUNET_UNITS for name in _unit_layers(unit))):
+            _set_weights(network, name, next(blobs))
+        parts = {name: [(next(blobs), next(blobs)) for _ in YUNET_STRIDES] for name in YUNET_HEADS}
+        for level, stride in enumerate(YUNET_STRIDES):
+            layers = zip(*(parts[name][level] for name in ("class", "object", "box")), strict=True)
+            for name, layer in zip(_unit_layers(f"head_{stride}"), layers, strict=True):
+                kernels, biases = zip(*layer, strict=True)
+                _set_weights(network, name, (np.concatenate(kernels), np.concatenate(biases)))
+    except (cv2.error, StopIteration, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or "too few layers"
+        raise FacemaskError(f"{path}: expected the weights of YuNet: {reason}") from error
+    finest, coarsest = (f"_{stride}" for stride in STRIDES[-2:])
+    for layer in network.layers:
+        if layer.weights and coarsest in layer.name and not layer.name.startswith("extra_"):
+            twin = network.get_layer(layer.name.replace(coarsest, finest))
+            layer.set_weights(twin.get_weights())
+
+
+def _convolutions(yunet: cv2.dnn.Net) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The kernels, (outputs, inputs, height, width), and biases of the convolutions, in order."""
+    for name in yunet.getLayerNames():
+        blobs = yunet.getLayer(name).blobs
+        if len(blobs) == 2:
+            yield blobs[0], blobs[1].ravel()
+
+
+def _set_weights(network: Any, name: str, weights: tuple[np.ndarray, np.ndarray]) -> None:
+    kernel, bias = weights
+    if name.startswith("head_") and name.endswith("_depthwise"):
+        # YuNet's boxes start at a cell's corner, ours at its centre.
+        bias = bias - (0.0, 0.0, 0.5, 0.5, 0.0, 0.0)
+    order = (2, 3, 0, 1) if name.endswith("_depthwise") else (2, 3, 1, 0)
+    network.get_layer(name).set_weights([kernel.transpose(order), bias])
 
 
 def calibrated(network: Any, scale: float, offset: float) -> Any:
@@ -111,127 +148,49 @@ def calibrated(network: Any, scale: float, offset: float) -> Any:
     return copy
 
 
-def _has_shortcut(blocks: Sequence[Block], number: int) -> bool:
-    """Whether a block's input is added to its output."""
-    filters, stride, _ = blocks[number]
-    return number > 0 and stride == 1 and blocks[number - 1][0] == filters
-
-
 def _upsampled(level: Any) -> Any:
     """A level with both sides doubled, in operations that LiteRT runs on images of any size."""
     ops = load_keras().ops
     return ops.depth_to_space(ops.concatenate([level] * 4, axis=-1), 2)
 
 
-def _head(level: Any, stride: int) -> Any:
+def _halved(x: Any) -> Any:
+    return load_keras().layers.MaxPooling2D(2, padding="same")(x)
+
+
+def _unit(x: Any, channels: int, name: str) -> Any:
+    return load_keras().layers.ReLU()(_separable(x, channels, name))
+
+
+def _residual_unit(x: Any, channels: int, name: str) -> Any:
+    layers = load_keras().layers
+    added = _separable(x, channels, name, depthwise_initializer="zeros")
+    return layers.ReLU()(layers.Add(name=f"{name}_add")([x, added]))
+
+
+def _separable(x: Any, channels: int, name: str, **depthwise: Any) -> Any:
+    layers = load_keras().layers
+    pointwise, last = _unit_layers(name)
+    x = layers.Conv2D(channels, 1, name=pointwise)(x)
+    return layers.DepthwiseConv2D(3, padding="same", name=last, **depthwise)(x)
+
+
+def _unit_layers(name: str) -> tuple[str, str]:
+    """The names of a unit's two convolutions."""
+    return f"{name}_pointwise", f"{name}_depthwise"
+
+
+def _head(x: Any, stride: int) -> Any:
     keras = load_keras()
-    x = _separable(level, f"head_{stride}_0")
-    x = _separable(x, f"head_{stride}_1")
-    bias = keras.initializers.Constant(np.log(PRIOR / (1 - PRIOR)))
-    small = keras.initializers.RandomNormal(stddev=0.01)
-    face = keras.layers.Conv2D(
-        1, 1, kernel_initializer=small, bias_initializer=bias, name=f"face_{stride}"
-    )(x)
-    box = keras.layers.Conv2D(4, 1, kernel_initializer=small, name=f"box_{stride}")(x)
-    return keras.layers.Reshape((-1, 5))(keras.layers.Concatenate()([face, box]))
-
-
-def _convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
-    layers = load_keras().layers
-    return layers.ReLU(6.0)(layers.Conv2D(filters, size, stride, "same", name=name)(x))
-
-
-def _normalized(x: Any, filters: int, name: str) -> Any:
-    layers = load_keras().layers
-    x = layers.Conv2D(filters, 1, use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(momentum=0.97, name=f"{name}_bn")(x)
-    return layers.ReLU(6.0)(x)
-
-
-def _separable(x: Any, name: str, stride: int = 1) -> Any:
-    layers = load_keras().layers
-    x = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_depthwise")(x)
-    return _normalized(x, PYRAMID, name)
-
-
-def prune_channels(
-    network: Any, backbone: Any, images: Sequence[np.ndarray], blocks: Sequence[Block] = BLOCKS
-) -> None:
-    """Set the backbone weights of a network from those of a full MobileNetV2, in place.
-
-    backbone: keras.applications.MobileNetV2 1.0 without its top; images: some dozens of
-    photographs of its input size, (height, width, 3) uint8, BGR; blocks: those of the network.
-
-    Each block keeps the expanded channels whose standard deviation, times the norm of their
-    projection weights, is largest. Its projection is then fitted by least squares, so that the
-    pruned block gives what the full one gave: one block after the other, as in He, Zhang and Sun,
-    Channel Pruning for Accelerating Very Deep Neural Networks, 2017. The pyramid stays random.
-    """
-    keras = load_keras()
-    batch = np.stack(images).astype(np.float32)
-    names = [_layer_names(blocks, number) for number in range(len(blocks))]
-    ends = [f"{block['depthwise']}_relu" for block in names] + [block["output"] for block in names]
-    full = keras.Model(backbone.input, [backbone.get_layer(name).output for name in ends])
-    sampled = _sampled_outputs(full, batch[..., ::-1] / 127.5 - 1.0)
-    for number, (block, expanded, target) in enumerate(
-        zip(names, sampled[: len(blocks)], sampled[len(blocks) :], strict=True)
-    ):
-        kernel, _ = _folded(backbone, block["project"])
-        count = network.get_layer(f"project_{number}").kernel.shape[2]
-        importance = expanded.std(axis=0) * np.linalg.norm(kernel[0, 0], axis=1)
-        kept = np.argsort(importance)[-count:]
-        kernel, bias = _folded(backbone, block["expand"])
-        if number:
-            network.get_layer(f"expand_{number}").set_weights([kernel[..., kept], bias[kept]])
-        else:  # the stem also converts from BGR, 0 to 255, to RGB in [-1, 1]
-            offset = kernel[..., kept].sum(axis=(0, 1, 2))
-            stem = kernel[:, :, ::-1, kept] / 127.5
-            network.get_layer("stem").set_weights([stem, bias[kept] - offset])
-        kernel, bias = _folded(backbone, block["depthwise"])
-        network.get_layer(f"depthwise_{number}").set_weights([kernel[:, :, kept], bias[kept]])
-
-        projection = network.get_layer(f"project_{number}")
-        outputs = [projection.input]
-        if _has_shortcut(blocks, number):
-            outputs.append(network.get_layer(f"shortcut_{number}").input[0])
-        rows, *shortcut = _sampled_outputs(keras.Model(network.input, outputs), batch)
-        wanted = target - shortcut[0] if shortcut else target
-        rows = np.hstack([rows, np.ones((len(rows), 1))])
-        ridge = 1e-3 * len(rows) * np.eye(count + 1)
-        fitted = np.linalg.solve(rows.T @ rows + ridge, rows.T @ wanted)
-        projection.set_weights([fitted[None, None, :-1], fitted[-1]])
-
-
-def _layer_names(blocks: Sequence[Block], number: int) -> dict[str, str]:
-    """The names of a block's layers in keras.applications.MobileNetV2."""
-    prefix = f"block_{number}" if number else "expanded_conv"
-    return {
-        "expand": f"{prefix}_expand" if number else "Conv1",
-        "depthwise": f"{prefix}_depthwise",
-        "project": f"{prefix}_project",
-        "output": f"{prefix}_{'add' if _has_shortcut(blocks, number) else 'project_BN'}",
-    }
-
-
-def _sampled_outputs(model: Any, images: np.ndarray) -> list[np.ndarray]:
-    """A model's outputs at random positions of the images, (samples, channels) float64 for each."""
-    samples: list[list[np.ndarray]] = []
-    for number, image in enumerate(images):
-        outputs = model(image[None], training=False)
-        rows = []
-        for output in outputs if isinstance(outputs, list) else [outputs]:
-            flat = np.asarray(output, np.float64).reshape(-1, output.shape[-1])
-            rng = np.random.default_rng(number)  # the same positions at each call
-            rows.append(flat[rng.integers(len(flat), size=SAMPLES)])
-        samples.append(rows)
-    return [np.concatenate(rows) for rows in zip(*samples, strict=True)]
-
-
-def _folded(backbone: Any, convolution: str) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel and bias of a convolution with the batch normalization that follows it."""
-    (kernel,) = backbone.get_layer(convolution).get_weights()
-    layer = backbone.get_layer("bn_Conv1" if convolution == "Conv1" else f"{convolution}_BN")
-    gamma, beta, mean, variance = layer.get_weights()
-    scale = gamma / np.sqrt(variance + layer.epsilon)
-    shaped = scale[:, None] if "depthwise" in convolution else scale
-    return kernel * shaped, beta - mean * scale
+    x = _separable(x, YUNET_OUTPUTS, f"head_{stride}")
+    outputs = []
+    for name, kernel, bias in (("face", TO_FACE, 0.0), ("box", TO_BOX, -np.log(2))):
+        layer = keras.layers.Conv2D(
+            len(kernel[0]),
+            1,
+            kernel_initializer=keras.initializers.Constant([[kernel]]),
+            bias_initializer=keras.initializers.Constant(bias),
+            name=f"{name}_{stride}",
+        )
+        outputs.append(layer(x))
+    return keras.layers.Reshape((-1, 5))(keras.layers.Concatenate()(outputs))

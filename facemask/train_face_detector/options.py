@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from facemask.detect.builtin import LONGER_SIDE
 from facemask.files import PROJECT, find
 from facemask.options import ArgumentParser, Paths, file_with_suffix, number_above, whole_number
 
@@ -18,8 +19,8 @@ BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 SEED = 42
 # Pixels of a batch's crops. One in LARGE_EVERY batches has larger ones, or faces that fill an image
-# of 640 pixels would never be trained on.
-CROP_SIZE, LARGE_CROP_SIZE = 320, 640
+# would never be trained on.
+CROP_SIZE, LARGE_CROP_SIZE = 320, LONGER_SIDE
 LARGE_EVERY = 8
 # The options that a checkpoint records, and must be the same to resume; and those of the card.
 RUN_SETTINGS = ("epochs", "steps", "batch_size", "learning_rate", "seed")
@@ -33,10 +34,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_data_arguments(parser)
     _add_recipe_arguments(parser)
     args = parser.parse_args(argv)
-    if not args.epochs and not args.start:
-        parser.error("--epochs 0 exports the weights of --start, which is missing")
-    if args.blend and not args.start:
-        parser.error("--blend mixes with the weights of --start, which is missing")
     return args
 
 
@@ -95,7 +92,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     add, count = parser.add_argument, whole_number(1)
     add(
         "--epochs", type=whole_number(0), default=EPOCHS,
-        help="(%(default)s); 0 calibrates, measures and exports the weights of --start",
+        help="(%(default)s); 0 calibrates, measures and exports the weights at the start",
     )  # fmt: skip
     add(
         "--stop-after", type=count, metavar="EPOCHS",
@@ -106,17 +103,13 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=number_above(0), default=LEARNING_RATE, help="(%(default)s)")
     add("--seed", type=whole_number(0), default=SEED, help="of random numbers (%(default)s)")
     add(
-        "--weights", default="imagenet", metavar="{imagenet,none,PATH}",
-        help="of the MobileNetV2 from which the backbone is pruned (%(default)s)",
-    )  # fmt: skip
-    add(
         "--start", type=Path, metavar="FILE",
-        help="start from weights that --keep-weights wrote, instead of a pruned MobileNetV2: to"
-        " train further on your own scenes, for example",
+        help="start from weights that --keep-weights wrote, instead of YuNet's: to train further on"
+        " your own scenes, for example",
     )  # fmt: skip
     add(
         "--blend", type=number_above(0, below=1), metavar="RATIO",
-        help="at the end, replace the weights by this ratio of them plus the rest of --start's",
+        help="at the end, mix the weights, by this ratio, with those at the start",
     )  # fmt: skip
     add("--resume", action="store_true", help="continue from the checkpoint of an earlier run")
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facemask.detect.builtin import LONGER_SIDE
+from facemask.detect.builtin import LONGER_SIDE, input_size
 from facemask.errors import FacemaskError
 from facemask.files import replacing
 from facemask.images import read_image, resize
@@ -19,13 +19,11 @@ from facemask.train_face_detector.network import (
     OUTPUT_LAYERS,
     build_face_network,
     calibrated,
-    prune_channels,
+    load_yunet,
 )
 from facemask.train_face_detector.samples import (
     AnnotatedImage,
     face_batches,
-    make_pools,
-    random_sample,
 )
 from facemask.train_face_detector.targets import face_loss
 from facemask.train_face_detector.validation import average_precision, describe
@@ -37,7 +35,6 @@ CLIP_NORM = 10.0  # of the gradient
 # The trained weights are an exponential moving average (EMA) over some hundred steps, which has a
 # higher average precision than the weights of the last step.
 EMA_MOMENTUM = 0.998
-PRUNING_IMAGES = 96  # random crops that the backbone is pruned on
 VALIDATE_EVERY = 4  # epochs
 
 STAGE = "face detector"  # the training's only stage in its checkpoint
@@ -87,16 +84,12 @@ class Trainer:
         self._variables = [*self.network.variables, *self._optimizer.variables]
         self.history: History = {name: [] for name in METRICS}
 
-    def prune_channels(self, backbone: Any) -> None:
-        """Start from the weights of a full MobileNetV2; see network.prune_channels."""
-        rng = np.random.default_rng(self._seed)
-        pools = make_pools(self._images)
-        side = backbone.input_shape[1]
-        size, _ = self._shapes[0]
-        images = [random_sample(pools, size, rng)[0] for _ in range(PRUNING_IMAGES)]
-        prune_channels(
-            self.network, backbone, [cv2.resize(image, (side, side)) for image in images]
-        )
+    def start(self, path: Path) -> None:
+        """Start from weights of save_weights, or of YuNet (.onnx). Raises FacemaskError."""
+        if path.suffix == ".onnx":
+            load_yunet(self.network, path)
+        else:
+            self.network.set_weights(read_weights(path))
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint. Raises FacemaskError for one of another training."""
@@ -210,7 +203,7 @@ def export(
     images: those from which the ranges of numbers are taken; some hundred are enough.
     Raises FacemaskError when it can't be converted or written.
     """
-    size = LONGER_SIDE * 3 // 4, LONGER_SIDE
+    size = input_size(LONGER_SIDE * 3 // 4, LONGER_SIDE)
     ranges = [resize(read_image(image.path), size).astype(np.float32) for image in images]
     shape, copy = (1, None, None, 3), calibrated(network, scale, offset)
     content = convert(path, copy, shape, "int8", ranges, OUTPUT_LAYERS)

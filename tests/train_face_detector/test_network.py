@@ -1,15 +1,18 @@
-"""The network of the built-in face detector, and how it is pruned."""
+"""The network of the built-in face detector, and how it takes over YuNet's weights."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
-from facemask.detect.anchor_points import anchor_points
-from facemask.keras_backend import load_keras
-from facemask.train_face_detector.network import (
-    build_backbone,
-    calibrated,
-    prune_channels,
-)
+from facemask.detect import yunet
+from facemask.detect.anchor_points import STRIDES, anchor_points
+from facemask.detect.builtin import decode_predictions
+from facemask.errors import FacemaskError
+from facemask.geometry import as_array, ious
+from facemask.images import read_image
+from facemask.train_face_detector.network import build_face_network, calibrated, load_yunet
 
 from .conftest import tiny_network
 
@@ -20,29 +23,31 @@ def test_the_network_gives_a_row_for_each_anchor_point() -> None:
     predictions = np.array(network(image, training=False))
     assert predictions.shape == (2, len(anchor_points(64, 96)[0]), 5)
     other = np.array(calibrated(network, 2.0, -1.0)(image, training=False))
-    assert other[..., 0] == pytest.approx(2.0 * predictions[..., 0] - 1.0, rel=1e-4)
+    assert other[..., 0] == pytest.approx(2.0 * predictions[..., 0] - 1.0, rel=1e-4, abs=1e-5)
     assert other[..., 1:] == pytest.approx(predictions[..., 1:], rel=1e-4)
     assert np.array(network(image, training=False)) == pytest.approx(predictions)
 
 
-def test_pruning_keeps_the_output_of_the_backbone() -> None:
-    """With as many channels as the full network has, nothing may be lost."""
-    keras = load_keras()
-    blocks = ((16, 1, 32), (24, 2, 96), (24, 1, 144))
-    keras.utils.set_random_seed(1)
-    backbone = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
-    for layer in backbone.layers:  # trained weights keep the size of a signal; random ones do not
-        if len(layer.weights) == 1:
-            layer.set_weights([3 * layer.get_weights()[0]])
-    inputs = keras.Input((None, None, 3))
-    network = keras.Model(inputs, build_backbone(inputs, 32, blocks)[-1])
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (96, 96, 3), np.uint8) for _ in range(8)]
-    prune_channels(network, backbone, images, blocks)
-    full = keras.Model(backbone.input, backbone.get_layer("block_2_add").output)
-    image = images[0][None].astype(np.float32)
-    expected = np.asarray(full(image[..., ::-1] / 127.5 - 1, training=False))
-    pruned = np.asarray(network(image, training=False))
-    inner = (slice(None), slice(4, -4), slice(4, -4))  # the border is padded with black, not grey
-    error = np.square(expected[inner] - pruned[inner]).mean() / expected[inner].var()
-    assert error < 0.05
+@pytest.mark.assets
+def test_with_yunets_weights_the_network_finds_yunets_faces(assets: Path) -> None:
+    weights = assets / "face_detector" / yunet.WEIGHTS_NAME
+    network = build_face_network()
+    load_yunet(network, weights)
+    image = read_image(assets / "scenes3" / "images" / "photo0006.jpg")
+    image = cv2.resize(image, (640, 416))
+    detector = yunet.YuNetFaceDetector.load(assets / "face_detector")
+    predictions = np.array(network(image[None].astype(np.float32), training=False))[0]
+    of_level_64 = anchor_points(416, 640)[1] == STRIDES[-1]
+    predictions[of_level_64, 0] = -9.0  # which YuNet does not have
+    boxes, _ = decode_predictions(predictions, 416, 640, 0.5)
+    expected = detector.detect(image, 0.5)
+    overlaps = np.array([ious(box, as_array(expected)) for box in boxes])
+    assert len(boxes) == len(expected) == 3
+    assert overlaps.max(axis=0).min() > 0.5
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(b"no network")
+    with pytest.raises(FacemaskError, match=r"other\.onnx: expected the weights of YuNet"):
+        load_yunet(tiny_network(), path)
