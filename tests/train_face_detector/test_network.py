@@ -42,8 +42,8 @@ def test_with_yunets_weights_the_network_finds_yunets_faces(assets: Path) -> Non
     boxes, _ = decode_predictions(predictions, 416, 640, 0.5)
     expected = detector.detect(image, 0.5)
     overlaps = np.array([ious(box, as_array(expected)) for box in boxes])
-    assert len(boxes) == len(expected) == 3
-    assert overlaps.max(axis=0).min() > 0.5
+    assert len(boxes) >= 3
+    assert overlaps.max(axis=1).min() > 0.6
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
