@@ -28,6 +28,9 @@ SCORE_POWER, IOU_POWER = 0.5, 4.0
 # Other points are ignored where their boxes have at least this IoU with a face: non-maximum
 # suppression removes them, and a small network should not have to (as in YOLOv3).
 GOOD_IOU = 0.6
+# From this IoU on, a box counts as good, and its face gets the full score. With the IoU itself for
+# the score, unmasked faces got lower ones: data sets agree less on where their boxes end.
+SCORED_IOU = 0.75
 LEAST_IOU = 1e-3  # in its place, where a box does not touch its face yet
 BOX_WEIGHT = 2.0  # of the box loss, beside the classification loss
 
@@ -59,7 +62,7 @@ def face_loss(targets: Any, predictions: Any) -> Any:
     """The loss of a batch, a scalar Keras tensor.
 
     targets: those of make_targets, (N, MAX_BOXES + A, 5), of images of one size; predictions: those
-    of build_face_network, (N, A, 5). The sum is divided by the sum of the scores to predict.
+    of build_face_network, (N, A, 5). The sum is divided by the sum of the boxes' weights.
 
     Quality focal loss (Li et al., Generalized Focal Loss, 2020) trains the score to be that of
     assign_targets; generalized IoU (Rezatofighi et al., 2019) trains the box.
@@ -69,7 +72,7 @@ def face_loss(targets: Any, predictions: Any) -> Any:
     points, strides = anchors[:, :2], anchors[:, 2]
     boxes = predicted_boxes(predictions[..., 1:], points, strides)
     logit = predictions[..., 0]
-    assigned, score, ignored = (
+    assigned, weight, score, ignored = (
         ops.stop_gradient(value)
         for value in assign_targets(targets, ops.sigmoid(logit), boxes, points, strides)
     )
@@ -77,18 +80,19 @@ def face_loss(targets: Any, predictions: Any) -> Any:
     entropy = ops.maximum(logit, 0.0) - logit * score + ops.softplus(-ops.absolute(logit))
     focal = ops.square(ops.absolute(score - ops.sigmoid(logit))) * entropy * (1.0 - ignored)
     _, generalized_iou = box_ious(boxes, assigned)
-    total = ops.sum(focal) + BOX_WEIGHT * ops.sum(score * (1.0 - generalized_iou))
-    return total / ops.maximum(ops.sum(score), 1.0)
+    total = ops.sum(focal) + BOX_WEIGHT * ops.sum(weight * (1.0 - generalized_iou))
+    return total / ops.maximum(ops.sum(weight), 1.0)
 
 
 def assign_targets(
     targets: Any, scores: Any, boxes: Any, points: Any, strides: Any
-) -> tuple[Any, Any, Any]:
-    """Of each anchor point: the box to predict (N, A, 4), the score, and whether to ignore it.
+) -> tuple[Any, Any, Any, Any]:
+    """Of each anchor point: the box to predict (N, A, 4), its weight, the score, and the ignored.
 
-    The score (N, A) is 0 for background. At the best point of a face it is the IoU of the
-    predicted box, and at its other points less, so that one of them wins. Ignored (N, A): 1 inside
-    a box to ignore, and where a face is found that the point is not trained on.
+    The weight (N, A) is 0 for background, 1 at the best point of a face, and less at its other
+    points. The score (N, A) is the weight where the best point's box is good; where it is not, it
+    is less by the ratio of its IoU to SCORED_IOU. Ignored (N, A): 1 inside a box to ignore, and
+    where a face is found that the point is not trained on.
 
     targets: the boxes of make_targets, (N, MAX_BOXES, 5). scores (N, A) and boxes (N, A, 4): the
     network's, at points (A, 2) of strides (A,).
@@ -116,13 +120,15 @@ def assign_targets(
 
     highest = ops.max(quality, axis=2, keepdims=True)
     best_iou = ops.max(iou * chosen, axis=2, keepdims=True)
-    score = ops.max(chosen * quality / ops.maximum(highest, 1e-12) * best_iou, axis=1)
+    relative = chosen * quality / ops.maximum(highest, 1e-12)
+    weight = ops.max(relative, axis=1)
+    score = ops.max(relative * ops.minimum(best_iou / SCORED_IOU, 1.0), axis=1)
     index = ops.argmax(chosen, axis=1)  # (N, A)
     assigned = ops.take_along_axis(truth, index[..., None], axis=1)
     is_good = (iou >= GOOD_IOU) & (kinds == FACE)
     is_ignored = ops.any((inside & (kinds == IGNORE)) | is_good, axis=1)
     is_background = ops.max(chosen, axis=1) == 0.0
-    return assigned, score, ops.cast(is_ignored & is_background, "float32")
+    return assigned, weight, score, ops.cast(is_ignored & is_background, "float32")
 
 
 def predicted_boxes(logarithms: Any, points: Any, strides: Any) -> Any:

@@ -10,6 +10,7 @@ from facemask.train_face_detector.targets import (
     IGNORE,
     MAX_BOXES,
     POINTS_OF_FACE,
+    SCORED_IOU,
     assign_targets,
     face_loss,
     make_targets,
@@ -55,17 +56,18 @@ def test_of_a_crowd_the_largest_faces_are_kept() -> None:
 
 
 def test_the_best_points_inside_a_face_are_trained_on_it() -> None:
-    """All predict the same box, of an IoU of .8; those with the highest scores are taken."""
+    """All predict the same box, of an IoU of .7; those with the highest scores are taken."""
     face = np.array([[16, 16, 80, 80]], np.float32)
     scores = np.linspace(0.1, 0.9, len(POINTS))  # the last points have the largest strides
-    boxes, score, ignored = assigned(face, NO_BOXES, np.array([16, 16, 80, 67.2]), scores)
+    boxes, weight, score, ignored = assigned(face, NO_BOXES, np.array([16, 16, 80, 60.8]), scores)
     chosen = score > 0
     inside = ((POINTS > 16) & (POINTS < 80)).all(axis=1)
     assert chosen.sum() == POINTS_OF_FACE
     assert chosen[np.flatnonzero(inside)[-POINTS_OF_FACE:]].all()
     assert (boxes[chosen] == face).all()
-    assert score.max() == pytest.approx(0.8)
-    assert (score[chosen] < 0.799).sum() == POINTS_OF_FACE - 1
+    assert weight.max() == pytest.approx(1.0)
+    assert score.max() == pytest.approx(0.7 / SCORED_IOU)
+    assert (score[chosen] < 0.93).sum() == POINTS_OF_FACE - 1
     # Their boxes are good as well, so that they are no background.
     assert ignored[~chosen].all()
 
@@ -75,7 +77,7 @@ def test_a_bad_box_inside_a_face_is_background() -> None:
     face = np.array([[16, 16, 80, 80]], np.float32)
     scores = np.where(STRIDES == 8, 0.1, 0.9)
     predicted = np.where((STRIDES == 8)[:, None], [[30, 30, 50, 50]], face)
-    _, score, ignored = assigned(face, NO_BOXES, predicted, scores)
+    _, _, score, ignored = assigned(face, NO_BOXES, predicted, scores)
     bad = (STRIDES == 8) & (score < 0.01)
     assert bad.sum() > 100
     assert not ignored[bad].any()
@@ -83,21 +85,21 @@ def test_a_bad_box_inside_a_face_is_background() -> None:
 
 def test_a_small_face_between_anchor_points_has_one() -> None:
     tiny = np.array([[46, 46, 50, 50]], np.float32)  # the nearest points are at 44 and 52
-    _, score, _ = assigned(tiny, NO_BOXES, tiny[0], np.full(len(POINTS), 0.01))
+    _, _, score, _ = assigned(tiny, NO_BOXES, tiny[0], np.full(len(POINTS), 0.01))
     assert (score > 0).any()
 
 
 def test_a_point_inside_two_faces_belongs_to_the_one_that_it_predicts() -> None:
     outer = np.array([[10, 10, 90, 90]], np.float32)
     faces = np.concatenate([BOX, outer])
-    boxes, score, _ = assigned(faces, NO_BOXES, BOX[0], np.full(len(POINTS), 0.5))
+    boxes, _, score, _ = assigned(faces, NO_BOXES, BOX[0], np.full(len(POINTS), 0.5))
     assert (score > 0.99).any()
     assert (boxes[score > 0.99] == BOX).all()
 
 
 def test_points_inside_ignore_boxes_are_ignored_unless_there_is_a_face() -> None:
     around = np.array([[0, 0, 64, 64]], np.float32)
-    _, score, ignored = assigned(BOX, around, BOX[0], np.full(len(POINTS), 0.5))
+    _, _, score, ignored = assigned(BOX, around, BOX[0], np.full(len(POINTS), 0.5))
     inside = ((POINTS > 0) & (POINTS < 64)).all(axis=1)
     assert ignored[inside & (score == 0)].all()
     assert not ignored[inside & (score > 0)].any()
