@@ -8,7 +8,7 @@ import numpy as np
 from facemask.detect.builtin import decode_predictions, input_size
 from facemask.evaluate import detection
 from facemask.evaluate.detection import AP_CONFIDENCE, AveragePrecision, ImageBoxes, match_boxes
-from facemask.images import read_image, resize
+from facemask.images import read_image, shrink
 from facemask.train_face_detector.samples import AnnotatedImage
 
 # The default confidence is the lowest one whose F1 is this near to the greatest: on fifty
@@ -30,7 +30,7 @@ def network_detector(network: Any) -> Detect:
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]
         rows, columns = input_size(height, width)
-        batch = resize(image, (rows, columns))[None].astype(np.float32)
+        batch = shrink(image, (rows, columns))[None].astype(np.float32)
         predictions = np.array(network(batch, training=False))[0]
         boxes, confidences = decode_predictions(predictions, rows, columns, AP_CONFIDENCE)
         return boxes * np.tile([width / columns, height / rows], 2), confidences
