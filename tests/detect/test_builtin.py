@@ -21,11 +21,11 @@ def test_anchor_points_go_row_by_row_and_stride_by_stride() -> None:
 
 
 def test_input_size_keeps_the_shape_in_multiples_of_32() -> None:
-    assert input_size(480, 640) == (480, 640)
-    assert input_size(1080, 1920) == (352, 640)
-    assert input_size(400, 300) == (640, 480)
+    assert input_size(480, 640) == (608, 800)
+    assert input_size(1080, 1920) == (448, 800)
+    assert input_size(400, 300) == (800, 608)
     assert input_size(320, 160) == (640, 320)
-    assert input_size(20, 3000) == (32, 640)
+    assert input_size(20, 3000) == (32, 800)
 
 
 def logit(confidence: float) -> float:
