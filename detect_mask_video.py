@@ -41,12 +41,14 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.video.track_log import TrackLog
     from facemask.video.viewer import open_viewer
     from facemask.video.writer import VideoWriter
+    from facemask.web.page import open_page
 
     check_files(args)
     timings = Timings() if args.timings else NO_TIMINGS
     # Whatever is opened here is closed when the block ends, also by q, Ctrl-C or an error.
     with ExitStack() as stack:
         enter = stack.enter_context
+        page = enter(open_page(args.serve, args.serve_token, info, warn)) if args.serve else None
         # Opened before the networks load, so that a wrong name is reported at once.
         source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
         check_tracking(args, source.photographs, info)
@@ -64,11 +66,12 @@ def main(argv: list[str] | None = None) -> int:
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 
-        thresholds = args.confidence, args.uncertain
-        labeller = FaceLabeller(networks, track_log, *thresholds, timings)
+        labeller = FaceLabeller(networks, track_log, args.confidence, args.uncertain, timings)
         every_frame = args.classify_every_frame or photographs or not track_log
         find = labeller.in_every_frame if every_frame else labeller.by_track
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
+        if page:
+            page.follow(args.class_names, source, track_log, alerts, errors)
         frames = enter(labelled_frames(source, find, timings))
         frames = hide_faces(frames, photographs) if args.blur else frames
         with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
@@ -77,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
                 shown = labelled.shown  # the frame, or a copy with blurred faces
                 with errors.caught(number - 1, labelled.problem):
                     alerts.update(detections, frame, time_s)
-                    if writer or viewer:
+                    if writer or viewer or page:
                         with timings.stage("draw"):
                             draw_detections(shown, detections, in_place=True)
                 with timings.stage("write"):
@@ -87,6 +90,8 @@ def main(argv: list[str] | None = None) -> int:
                         about = time_s, frame, detections, errors.message
                         records.write(frame_record(number - 1, *about))
                 fps.update()
+                if page:
+                    page.show(shown, detections)
                 if viewer:
                     with timings.stage("show"):
                         if not viewer.show(shown, track_log.status() if track_log else ""):
@@ -110,8 +115,7 @@ def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":
     from facemask.detect.registry import ensure_weights
 
     face = find(args.face)
-    detector = ensure_weights(args.detector, face, info)
-    options = detector, args.tiles, args.merge_incorrect
+    options = ensure_weights(args.detector, face, info), args.tiles, args.merge_incorrect
     networks = Networks(face, args.model, info, *options, bulk=True, threads=threads)
     networks.load()
     return networks

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ SNAPSHOT_MARGIN = 0.3  # how far the face's box is grown for its picture; see Fa
 FORGET_S = 60.0
 
 TIME_LIMIT_S = 30.0  # a program that runs for longer is ended
+MAX_RECENT = 10  # alerts that are remembered
 CLOSING_WAIT_S = 2.0  # how long close() waits for programs that still run
 MAX_RUNNING = 4  # programs at the same time
 
@@ -62,6 +64,15 @@ def alert_labels(class_names: Sequence[str], wanted: Sequence[str] = ()) -> list
             f" model's labels is known to mean a face without a proper mask; {known}"
         )
     return [label for label in dict.fromkeys(labels) if label]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert that was given."""
+
+    time: str  # local, with its offset from UTC: 2026-03-01T12:30:00+01:00
+    label: str
+    track: int
 
 
 @dataclass
@@ -114,6 +125,7 @@ class Alerts:
         self._command = AlertCommand(command, log)
         self._tracks: dict[int, _TrackState] = {}
         self._last_alert_s = -math.inf
+        self.recent: deque[Alert] = deque(maxlen=MAX_RECENT)  # the newest last
 
     def __enter__(self) -> Self:
         return self
@@ -154,10 +166,12 @@ class Alerts:
 
     def _give_alert(self, detection: MaskDetection, frame: np.ndarray, time_s: float) -> None:
         now = _now()
+        alert = Alert(now.isoformat(timespec="seconds"), detection.label, detection.track or 0)
+        self.recent.append(alert)
         variables = {
-            "FACEMASK_LABEL": detection.label,
-            "FACEMASK_TRACK": str(detection.track),
-            "FACEMASK_TIME": now.isoformat(timespec="seconds"),
+            "FACEMASK_LABEL": alert.label,
+            "FACEMASK_TRACK": str(alert.track),
+            "FACEMASK_TIME": alert.time,
             "FACEMASK_TIME_S": f"{time_s:.3f}",
         }
         if self._snapshots is not None:

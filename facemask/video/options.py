@@ -1,13 +1,16 @@
 """The arguments of detect_mask_video.py, with the reasons for their defaults."""
 
 import argparse
+import os
 import shlex
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from facemask.addresses import parse_address
 from facemask.console import info
-from facemask.errors import FacemaskError
+from facemask.errors import FacemaskError, UsageError
 from facemask.files import check_writable, find
 from facemask.options import (
     ArgumentParser,
@@ -21,6 +24,8 @@ from facemask.options import (
 RECONNECT_S = 120.0  # a camera that was switched off and on again is back by then
 ALERT_AFTER_S = 3.0  # a few wrong frames change a label for a second at most (VOTE_S)
 ALERT_COOLDOWN_S = 60.0  # at most one alert a minute
+LOOPBACK = "127.0.0.1"  # reached from this machine alone
+TOKEN_VARIABLE = "FACEMASK_TOKEN"  # an argument would be in the list of processes
 # The suffixes for which writer.CODECS has a codec. Not imported: it needs OpenCV.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv")
 
@@ -33,12 +38,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     _add_output_arguments(parser)
     add_blur_argument(parser)
     _add_alert_arguments(parser)
+    _add_page_arguments(parser)
     parser.add_argument("--no-display", action="store_true", help="open no window")
     args = parser.parse_args(argv)
     if args.track is False and (args.csv or args.alert_command or args.snapshots):
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
-    if args.alert_labels and not (args.alert_command or args.snapshots):
-        parser.error("argument --alert-labels: expected --alert-command or --snapshots with it")
+    if args.alert_labels and not (args.alert_command or args.snapshots or args.serve):
+        parser.error(
+            "argument --alert-labels: expected --alert-command, --snapshots or --serve with it"
+        )
+    if args.serve_token not in (None, os.environ.get(TOKEN_VARIABLE)) and not args.serve:
+        parser.error("argument --serve-token: expected --serve with it")
     if args.blur and args.snapshots and not args.unblurred_snapshots:
         parser.error(
             "argument --snapshots: not with --blur, which hides what they show; expected"
@@ -65,13 +75,16 @@ def check_files(args: argparse.Namespace) -> None:
     model = find_model(args.model)
     check_model_file(model)
     names = class_names(model, args.merge_incorrect)
-    if args.alert_command or args.snapshots:
+    if args.alert_command or args.snapshots or args.alert_labels:
         args.alert_labels = alert_labels(names, args.alert_labels)
+    elif args.serve:  # the page shows alerts, where the model has classes for them
+        with suppress(UsageError):
+            args.alert_labels = alert_labels(names)
     if args.model is None:
         info(describe_model(model))
     if args.alert_labels:
         info(f"alerts for {', '.join(args.alert_labels)}")
-    args.model = model
+    args.model, args.class_names = model, names
 
 
 def check_tracking(
@@ -201,6 +214,34 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="save snapshots with --blur too; the face in them is not blurred",
     )
+
+
+def _add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--serve",
+        type=serve_address,
+        metavar="[HOST:]PORT",
+        help="show the annotated picture, counts and alerts on a web page, to this machine alone"
+        " unless HOST is another address; needs requirements-web.txt",
+    )
+    parser.add_argument(
+        "--serve-token",
+        default=os.environ.get(TOKEN_VARIABLE) or None,
+        metavar="TOKEN",
+        help="what viewers of the page need, at least 16 letters and digits (the environment"
+        f" variable {TOKEN_VARIABLE}, which other users can't see; by default one is made and"
+        " printed, or none for this machine alone)",
+    )
+
+
+def serve_address(text: str) -> tuple[str, int]:
+    """Argument type: host and port of [HOST:]PORT; without a host that of this machine alone."""
+    try:
+        return parse_address(f"{LOOPBACK}:{text}" if text.isdecimal() else text)
+    except FacemaskError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected [HOST:]PORT, with a port from 1 to 65535, found {text!r}"
+        ) from error
 
 
 def command(text: str) -> list[str]:

@@ -43,6 +43,7 @@ class Source:
     photographs = False  # whether each frame is a picture by itself, and not a moment of a video
     fps = DEFAULT_FPS  # frames a second, as far as that is known
     dropped_frames = 0  # of a live source: newer frames came before they were taken
+    reconnecting = False  # whether a live source has stopped giving frames, and is opened again
 
     def __init__(self, name: str, log: Log = _ignore):
         """log: takes a line for each problem that does not end the frames."""
@@ -215,7 +216,9 @@ class LiveSource(Source):
                     raise FacemaskError(f"{self.name}: opened, but gave no frame")
                 if not self._reconnect_s:
                     return
+                self.reconnecting = True
                 timed_frame = self._reconnect()
+                self.reconnecting = False
             clock_s, frame = timed_frame
             start_s = clock_s if start_s is None else start_s
             yield clock_s - start_s, frame

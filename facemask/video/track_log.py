@@ -102,6 +102,16 @@ class TrackLog:
             words.insert(0, f"{(len(self._frame_times) - 1) / elapsed:.1f} FPS")
         return "   ".join(words)
 
+    def counted(self) -> Counter[str]:
+        """The faces that are counted and have left, by the label that most of their frames show."""
+        return self._tracks_by_label.copy()
+
+    def counted_in_view(self) -> Counter[str]:
+        """The faces that will be counted, as things are, and have not left, by the same label."""
+        return Counter(
+            track.majority_label()[0] for track in self._tracker.current if self._counts(track)
+        )
+
     def summary(self) -> str:
         """The faces, by the label that most of their frames show.
 
@@ -117,14 +127,19 @@ class TrackLog:
 
     def _log(self, ended: Sequence[Track]) -> None:
         for track in ended:
-            times = round(track.first_s, 3), round(track.last_s, 3)
-            if round(times[1] - times[0], 3) < MIN_COUNTED_S and not self._photographs:
+            if not self._counts(track):
                 continue
+            times = round(track.first_s, 3), round(track.last_s, 3)
             label, count = track.majority_label()
             self._tracks_by_label[label] += 1
             frames = sum(track.frames_by_label.values())
             share = round(count / frames, 4)
             self._write_row((track.number, *times, label, share, frames, track.changes))
+
+    def _counts(self, track: Track) -> bool:
+        """Whether a track is long enough to be counted, by its times as the table has them."""
+        seconds = round(round(track.last_s, 3) - round(track.first_s, 3), 3)
+        return self._photographs or seconds >= MIN_COUNTED_S
 
     def _write_row(self, values: Sequence[object]) -> None:
         if self._table:

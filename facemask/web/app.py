@@ -1,0 +1,122 @@
+"""The routes of the page. Only GET and HEAD are answered; what a viewer sends is not kept."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+from starlette.routing import Route
+
+from facemask.defects import describe
+from facemask.web.access import MAX_VIEWERS, VIEWER_S, Access
+from facemask.web.pictures import Pictures
+from facemask.web.state import RunState
+
+STATIC = Path(__file__).parent / "static"
+FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+PUBLIC = ("/page.css", "/icon.svg")  # what the page that asks for the token needs
+
+HEADERS = {
+    # Scripts and styles are these files alone; pictures come as blobs, which the script makes.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none';"
+        " form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def make_app(
+    access: Access, state: RunState, pictures: Pictures, warn: Callable[[str], None]
+) -> Starlette:
+    """The application. warn: takes a line for the first defect in it; the run goes on."""
+
+    async def picture(request: Request) -> Response:
+        """The newest frame, once there is another than that of ?after=NUMBER; else 204."""
+        client = request.client.host if request.client else ""
+        if not access.admits(request.query_params.get("viewer", client), time.monotonic()):
+            return PlainTextResponse(
+                f"{MAX_VIEWERS} viewers are looking already; try again later",
+                503,
+                {"Retry-After": str(round(VIEWER_S))},
+            )
+        newest = await pictures.after(request.query_params.get("after", ""))
+        if newest is None:
+            return Response(status_code=204)
+        number = {"Frame-Number": str(newest.number)}
+        return Response(newest.jpeg, headers=number, media_type="image/jpeg")
+
+    async def as_json(_: Request) -> Response:
+        return JSONResponse(state.describe())
+
+    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = _refusal(access, request)
+        if response is None:
+            try:
+                response = await call_next(request)
+            except Exception as problem:
+                if not defects:
+                    defects.append(problem)
+                    warn(f"web page: {await asyncio.to_thread(describe, problem)}")
+                response = PlainTextResponse("something went wrong in the program", 500)
+        response.headers.update(HEADERS)
+        return response
+
+    defects: list[Exception] = []
+    return Starlette(
+        routes=[
+            Route("/picture.jpg", picture),
+            Route("/state.json", as_json),
+            *(Route(path, _file(*file)) for path, file in FILES.items()),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
+    )
+
+
+def _file(name: str, media_type: str) -> Callable[[Request], Response]:
+    content = (STATIC / name).read_bytes()
+    return lambda _: Response(content, media_type=media_type)
+
+
+def _refusal(access: Access, request: Request) -> Response | None:
+    """The answer to somebody who may not look, or who has just shown the token; else None.
+
+    The token is in the address once, is then in a cookie that scripts can't read, and leaves the
+    address, so that it is not in bookmarks. Programs send it in a header.
+    """
+    if not access.allows_host(request.url.hostname):
+        return PlainTextResponse(f"expected this page at {access.url}", 421)
+    given = request.query_params.get("token")
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    known = request.cookies.get(access.cookie), bearer if scheme.lower() == "bearer" else None
+    if given and access.allows(given):
+        answer = RedirectResponse("/", 303)
+        # "lax": a link in a message opens the page, and no other site gets the picture.
+        answer.set_cookie(access.cookie, given, httponly=True, samesite="lax")
+        return answer
+    if not given and (access.allows(*known) or request.url.path in PUBLIC):
+        return None
+    text = (STATIC / "token.html").read_text(encoding="utf-8")
+    hint = "This token is wrong." if given or any(known) else ""
+    return HTMLResponse(text.replace("{hint}", hint), 401, {"WWW-Authenticate": "Bearer"})

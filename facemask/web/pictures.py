@@ -1,0 +1,80 @@
+"""The newest frame as a JPEG, encoded when somebody looks, and once for all who do."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from facemask.images import shrink
+
+# Encoding 15 pictures of 1280x720 pixels a second takes a twentieth of a core. More of them show
+# little more, and compete with the networks.
+MAX_RATE = 15.0  # pictures a second
+MAX_SIDE = 1280  # pixels; larger frames are shrunk
+QUALITY = 80  # of JPEG, in per cent; the pixels around letters show below 75
+WAIT_S = 2.0  # for a frame that the viewer does not have
+POLL_S = 0.01  # between two looks for it
+
+
+class Picture(NamedTuple):
+    """A frame for viewers."""
+
+    number: int  # of the frame, from 1
+    jpeg: bytes
+
+
+class Pictures:
+    """Hands frames from the loop over them, on one thread, to viewers on another.
+
+    The loop takes no lock and waits for nothing: it leaves the newest frame, and viewers poll.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[int, np.ndarray] | None = None
+        self._encoded: Picture | None = None
+        self._due_s = 0.0  # when the next picture may be encoded, by time.monotonic()
+        self._encoding = asyncio.Lock()
+        self._closed = False
+
+    def show(self, number: int, frame: np.ndarray) -> None:
+        """Make a frame the newest one; number: of the frame, from 1.
+
+        frame: (H, W, 3) uint8, BGR; it must not change from now on.
+        """
+        self._newest = number, frame  # one assignment, which a thread sees whole
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._closed = True
+
+    async def after(self, seen: str) -> Picture | None:
+        """The newest picture; None when for WAIT_S seconds there is none but the one that was seen.
+
+        seen: the number of the viewer's picture, as text; any other text is that of no picture.
+        """
+        end = time.monotonic() + WAIT_S
+        while self._newest is None or str(self._newest[0]) == seen:
+            if self._closed or time.monotonic() > end:
+                return None
+            await asyncio.sleep(POLL_S)
+        async with self._encoding:
+            if self._encoded and str(self._encoded.number) == seen:
+                await asyncio.sleep(self._due_s - time.monotonic())
+            number, frame = self._newest
+            if not self._encoded or (
+                number != self._encoded.number and time.monotonic() >= self._due_s
+            ):
+                self._due_s = time.monotonic() + 1 / MAX_RATE
+                self._encoded = Picture(number, await asyncio.to_thread(encode, frame))
+            return self._encoded
+
+
+def encode(frame: np.ndarray) -> bytes:
+    """A frame (H, W, 3) uint8, BGR, as JPEG of at most MAX_SIDE pixels a side."""
+    height, width = frame.shape[:2]
+    scale = MAX_SIDE / max(height, width)
+    if scale < 1:
+        frame = shrink(frame, (max(1, round(height * scale)), max(1, round(width * scale))))
+    return cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()

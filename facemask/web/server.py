@@ -1,0 +1,52 @@
+"""The thread that answers viewers."""
+
+import logging
+from threading import Thread
+
+import uvicorn
+from starlette.applications import Starlette
+
+from facemask.web.access import BACKLOG, Access
+
+MAX_CONNECTIONS = 64  # a browser opens six
+IDLE_S = 15  # after which a connection is closed
+# Answers in progress at the end of the video get so long, in seconds; then they are cut off.
+CLOSING_S = 1
+JOIN_S = 5.0
+
+
+class Server:
+    """Serves an application on a thread until it is closed."""
+
+    def __init__(self, app: Starlette, access: Access):
+        """access: has the socket to serve on."""
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                # The plain parts of uvicorn, whatever else is installed.
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                # No line for each request: the first one's address has the token.
+                access_log=False,
+                log_config=None,
+                log_level=logging.CRITICAL,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                backlog=BACKLOG,
+                timeout_keep_alive=IDLE_S,
+                timeout_graceful_shutdown=CLOSING_S,
+            )
+        )
+        sockets = [access.listener]
+        # A daemon, so that nothing here keeps the program from ending.
+        self._thread = Thread(target=self._server.run, args=(sockets,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and close the socket."""
+        self._server.should_exit = True
+        self._thread.join(JOIN_S)
