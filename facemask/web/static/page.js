@@ -112,8 +112,9 @@ function make(name, text) {
 }
 
 function alertLine(alert) {
-  const when = new Date(alert.time).toLocaleString([], {dateStyle: "short", timeStyle: "medium"});
-  const item = make("li", ""), time = make("time", when);
+  const when = new Date(alert.time), today = when.toDateString() === new Date().toDateString();
+  const text = when.toLocaleString([], {dateStyle: today ? undefined : "short", timeStyle: "medium"});
+  const item = make("li", ""), time = make("time", text);
   time.dateTime = alert.time;
   item.append(time, ` ${alert.word}, face ${alert.track}`);
   return item;
