@@ -67,13 +67,10 @@ def test_the_address_of_ipv6_is_in_brackets() -> None:
 
 
 def test_a_used_port_is_one_line() -> None:
-    with (
-        Access("127.0.0.1", 0) as access,
-        pytest.raises(
-            FacemaskError, match=rf"^--serve 127\.0\.0\.1:{access.port}: expected a free"
-        ),
-    ):
-        Access("127.0.0.1", access.port)
+    with Access("127.0.0.1", 0) as access:
+        line = rf"^--serve 127\.0\.0\.1:{access.port}: expected a free port"
+        with pytest.raises(FacemaskError, match=line):
+            Access("127.0.0.1", access.port)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +82,8 @@ def test_a_used_port_is_one_line() -> None:
     ],
 )
 def test_a_host_that_is_not_this_machine_is_one_line(host: str, found: str) -> None:
-    with pytest.raises(
-        FacemaskError, match=rf"^--serve {re.escape(host)}:8000: .*{found}"
-    ) as error:
+    line = rf"^--serve {re.escape(host)}:8000: .*{found}"
+    with pytest.raises(FacemaskError, match=line) as error:
         Access(host, 8000)
     assert error.value.status == 1
 

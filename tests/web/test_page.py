@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import requests
 
 from facemask.errors import FacemaskError, UsageError
+from facemask.images import read_image
 from facemask.web.access import MAX_VIEWERS
 from facemask.web.page import Page, open_page
 
@@ -23,7 +23,7 @@ LIMIT_S = 20.0
 
 @dataclass
 class Served:
-    """A page, and requests to it. Use the session of requests, which keeps cookies, for a browser."""
+    """A page, what it announced, and requests to it without cookies."""
 
     page: Page
     url: str
@@ -99,7 +99,7 @@ def test_a_picture_is_the_frame_that_was_shown(served: Served) -> None:
     answer = served.get("picture.jpg")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
     assert answer.headers["Frame-Number"] == "2"
-    image = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    image = read_image(answer.content)
     assert image.shape == (48, 64, 3)
     assert abs(int(image[20, 20, 0]) - 90) <= 1
     assert served.get("state.json").json()["frame"] == 2

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import pytest
 
+from facemask.images import read_image
 from facemask.web import pictures
 from facemask.web.pictures import MAX_SIDE, Pictures, encode
 
@@ -16,10 +16,6 @@ T = TypeVar("T")
 
 def grey(value: int, height: int = 48, width: int = 64) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
-
-
-def decoded(jpeg: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def test_viewers_share_a_picture(encodings: list[int]) -> None:
         answers = await asyncio.gather(*(shown.after(seen) for seen in ("", "", "77", "x")))
         assert answers == [answers[0]] * 4
         assert answers[0]
-        assert abs(int(decoded(answers[0].jpeg)[24, 32, 0]) - 100) <= 1
+        assert abs(int(read_image(answers[0].jpeg)[24, 32, 0]) - 100) <= 1
         assert encodings == [100]
 
     run(use)
@@ -136,5 +132,5 @@ def test_pictures_come_at_a_limited_rate(
     ],
 )
 def test_large_frames_are_shrunk(size: tuple[int, int], sent: tuple[int, int]) -> None:
-    assert decoded(encode(grey(9, *size))).shape[:2] == sent
+    assert read_image(encode(grey(9, *size))).shape[:2] == sent
     assert max(sent) <= MAX_SIDE
