@@ -20,9 +20,13 @@ from .sweep.harness import check, run_command
 from .test_architecture import HEAVY, KERAS_DOORS, imports_of, modules, wing_of
 
 # Of the wings that a light install runs.
-LIGHT = ("ground", "downloads", "sample_dataset", "detect", "output", "batch", "video")
+LIGHT = ("ground", "downloads", "sample_dataset", "detect", "output", "batch", "video", "web")
 # These have a requirements file of their own, and say so where they are missing.
-OPTIONAL = {"dask": "archive", "distributed": "archive", "upath": "archive", "jax": "cluster"}
+OPTIONAL = {
+    **dict.fromkeys(("dask", "distributed", "upath"), "archive"),
+    **dict.fromkeys(("starlette", "uvicorn"), "web"),
+    "jax": "cluster",
+}
 
 
 def required(name: str) -> set[str]:
