@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ ALERT_AFTER_S = 3.0  # a few wrong frames change a label for a second at most (V
 ALERT_COOLDOWN_S = 60.0  # at most one alert a minute
 LOOPBACK = "127.0.0.1"  # reached from this machine alone
 TOKEN_VARIABLE = "FACEMASK_TOKEN"  # an argument would be in the list of processes
+TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")  # what an address and a cookie hold as it is
 # The suffixes for which writer.CODECS has a codec. Not imported: it needs OpenCV.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv")
 
@@ -47,8 +49,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error(
             "argument --alert-labels: expected --alert-command, --snapshots or --serve with it"
         )
-    if args.serve_token not in (None, os.environ.get(TOKEN_VARIABLE)) and not args.serve:
+    if args.serve_token is not None and not args.serve:
         parser.error("argument --serve-token: expected --serve with it")
+    if args.serve and args.serve_token is None:
+        args.serve_token = os.environ.get(TOKEN_VARIABLE)
+    if args.serve_token is not None and not TOKEN.fullmatch(args.serve_token):
+        parser.error(
+            f"argument --serve-token or variable {TOKEN_VARIABLE}: expected at least 16 letters,"
+            f" digits, - and _, found {len(args.serve_token)} characters"
+        )
     if args.blur and args.snapshots and not args.unblurred_snapshots:
         parser.error(
             "argument --snapshots: not with --blur, which hides what they show; expected"
@@ -226,9 +235,8 @@ def _add_page_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--serve-token",
-        default=os.environ.get(TOKEN_VARIABLE) or None,
         metavar="TOKEN",
-        help="what viewers of the page need, at least 16 letters and digits (the environment"
+        help="what viewers of the page need, at least 16 letters or digits (the environment"
         f" variable {TOKEN_VARIABLE}, which other users can't see; by default one is made and"
         " printed, or none for this machine alone)",
     )

@@ -2,13 +2,12 @@
 
 import ipaddress
 import os
-import re
 import secrets
 import socket
 from hmac import compare_digest
 from typing import Self
 
-from facemask.errors import FacemaskError, UsageError
+from facemask.errors import FacemaskError
 from facemask.files import reason
 
 MAX_VIEWERS = 4  # each takes one picture of at most 15 a second
@@ -16,22 +15,9 @@ MAX_VIEWERS = 4  # each takes one picture of at most 15 a second
 # slow connection.
 VIEWER_S = 10.0
 
-TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")  # what an address and a cookie hold as it is
 TOKEN_BYTES = 16  # that nobody guesses
 
 BACKLOG = 32  # connections that wait to be accepted
-
-
-def check_token(token: str | None, name: str) -> None:
-    """Raise UsageError for a token that could be guessed or does not fit into an address.
-
-    name: of the setting, for the error; the token itself is not shown.
-    """
-    if token is not None and not TOKEN.fullmatch(token):
-        raise UsageError(
-            f"{name}: expected a token of at least 16 letters, digits, - and _, found"
-            f" {len(token)} characters"
-        )
 
 
 class Access:
