@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -164,16 +165,12 @@ def test_ctrl_c_ends_the_page_with_the_run(tmp_path: Path, port: str) -> None:
         preexec_fn=obey_ctrl_c,
     )  # fmt: skip
     assert running.stdout
-    for line in running.stdout:
-        if match := re.search(r"\?token=(\S+)", line):
-            break
-    assert match
-    url, token = f"http://127.0.0.1:{port}/", {"Authorization": f"Bearer {match[1]}"}
+    tokens = (re.search(r"\?token=(\S+)", line) for line in running.stdout)
+    token = next(match[1] for match in tokens if match)
+    url, headers = f"http://127.0.0.1:{port}/", {"Authorization": f"Bearer {token}"}
     assert requests.get(url, timeout=LIMIT_S).status_code == 401
-    status = 204  # while the networks load
-    while status == 204:
-        answer = requests.get(f"{url}picture.jpg", headers=token, timeout=LIMIT_S)
-        status = answer.status_code
+    answers = (requests.get(f"{url}picture.jpg", headers=headers, timeout=LIMIT_S) for _ in count())
+    answer = next(answer for answer in answers if answer.status_code != 204)  # the networks load
     assert read_image(answer.content).shape == picture.shape
     running.send_signal(signal.SIGINT)
     output, errors = running.communicate(timeout=30)
