@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
                 shown = labelled.shown  # the frame, or a copy with blurred faces
                 with errors.caught(number - 1, labelled.problem):
                     alerts.update(detections, frame, time_s)
-                    if writer or viewer or page:
+                    if writer or viewer:
                         with timings.stage("draw"):
                             draw_detections(shown, detections, in_place=True)
                 with timings.stage("write"):
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
                         records.write(frame_record(number - 1, *about))
                 fps.update()
                 if page:
-                    page.show(shown, detections)
+                    page.show(shown, detections, is_drawn=bool(writer or viewer))
                 if viewer:
                     with timings.stage("show"):
                         if not viewer.show(shown, track_log.status() if track_log else ""):

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import (
     HTMLResponse,
@@ -17,6 +16,7 @@ from starlette.responses import (
     Response,
 )
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facemask.defects import describe
 from facemask.web.access import MAX_VIEWERS, VIEWER_S, Access
@@ -48,7 +48,7 @@ HEADERS = {
 
 def make_app(
     access: Access, state: RunState, pictures: Pictures, warn: Callable[[str], None]
-) -> Starlette:
+) -> ASGIApp:
     """The application. warn: takes a line for the first defect in it; the run goes on."""
 
     async def picture(request: Request) -> Response:
@@ -69,28 +69,38 @@ def make_app(
     async def as_json(_: Request) -> Response:
         return JSONResponse(state.describe())
 
-    async def guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = _refusal(access, request)
-        if response is None:
-            try:
-                response = await call_next(request)
-            except Exception as problem:
-                if not defects:
-                    defects.append(problem)
-                    warn(f"web page: {await asyncio.to_thread(describe, problem)}")
-                response = PlainTextResponse("something went wrong in the program", 500)
-        response.headers.update(HEADERS)
-        return response
+    routes = [
+        Route("/picture.jpg", picture),
+        Route("/state.json", as_json),
+        *(Route(path, _file(*file)) for path, file in FILES.items()),
+    ]
+    return Guard(Starlette(routes=routes), access, warn)
 
-    defects: list[Exception] = []
-    return Starlette(
-        routes=[
-            Route("/picture.jpg", picture),
-            Route("/state.json", as_json),
-            *(Route(path, _file(*file)) for path, file in FILES.items()),
-        ],
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
-    )
+
+class Guard:
+    """Answers those who may look by an application, and adds HEADERS to all answers.
+
+    An ASGI application, because Starlette's middleware of requests and responses takes as much time
+    as a picture.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, warn: Callable[[str], None]):
+        self._app, self._access, self._warn = app, access, warn
+        self._has_warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = _refusal(self._access, Request(scope)) or self._app
+        try:
+            await answer(scope, receive, send_with_headers)
+        except Exception as problem:  # Starlette has sent status 500
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(f"web page: {await asyncio.to_thread(describe, problem)}")
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Response]:

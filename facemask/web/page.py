@@ -21,12 +21,15 @@ class Page:
         self._state, self._pictures = state, pictures
         self.follow = state.follow
 
-    def show(self, frame: np.ndarray, detections: Sequence[MaskDetection]) -> None:
+    def show(
+        self, frame: np.ndarray, detections: Sequence[MaskDetection], is_drawn: bool = False
+    ) -> None:
         """Show a frame (H, W, 3) uint8, BGR, that viewers may see; it must not change afterwards.
 
-        detections: its faces, for the counts; they are drawn already.
+        detections: its faces. is_drawn: whether they are drawn on it already.
         """
-        self._pictures.show(self._state.update(detections), frame)
+        number = self._state.update(detections)
+        self._pictures.show(number, frame, () if is_drawn else detections)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
-"""The newest frame as a JPEG, encoded when somebody looks, and once for all who do."""
+"""The newest frame as a JPEG, drawn on and encoded when somebody looks, and once for all who do."""
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from facemask.detect.types import MaskDetection
 from facemask.images import shrink
+from facemask.output.drawing import draw_detections
 
 # Encoding 15 pictures of 1280x720 pixels a second takes a twentieth of a core. More of them show
 # little more, and compete with the networks.
@@ -32,18 +35,20 @@ class Pictures:
     """
 
     def __init__(self) -> None:
-        self._newest: tuple[int, np.ndarray] | None = None
+        self._newest: tuple[int, np.ndarray, Sequence[MaskDetection]] | None = None
         self._encoded: Picture | None = None
         self._due_s = 0.0  # when the next picture may be encoded, by time.monotonic()
         self._encoding = asyncio.Lock()
         self._closed = False
 
-    def show(self, number: int, frame: np.ndarray) -> None:
+    def show(
+        self, number: int, frame: np.ndarray, detections: Sequence[MaskDetection] = ()
+    ) -> None:
         """Make a frame the newest one; number: of the frame, from 1.
 
-        frame: (H, W, 3) uint8, BGR; it must not change from now on.
+        frame: (H, W, 3) uint8, BGR; it must not change from now on. detections: what to draw.
         """
-        self._newest = number, frame  # one assignment, which a thread sees whole
+        self._newest = number, frame, detections  # one assignment, which a thread sees whole
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -62,17 +67,19 @@ class Pictures:
         async with self._encoding:
             if self._encoded and str(self._encoded.number) == seen:
                 await asyncio.sleep(self._due_s - time.monotonic())
-            number, frame = self._newest
+            number, *drawing = self._newest
             if not self._encoded or (
                 number != self._encoded.number and time.monotonic() >= self._due_s
             ):
                 self._due_s = time.monotonic() + 1 / MAX_RATE
-                self._encoded = Picture(number, await asyncio.to_thread(encode, frame))
+                self._encoded = Picture(number, await asyncio.to_thread(encode, *drawing))
             return self._encoded
 
 
-def encode(frame: np.ndarray) -> bytes:
-    """A frame (H, W, 3) uint8, BGR, as JPEG of at most MAX_SIDE pixels a side."""
+def encode(frame: np.ndarray, detections: Sequence[MaskDetection] = ()) -> bytes:
+    """A frame (H, W, 3) uint8, BGR, with its faces, as JPEG of at most MAX_SIDE pixels a side."""
+    if detections:
+        frame = draw_detections(frame, detections)
     height, width = frame.shape[:2]
     scale = MAX_SIDE / max(height, width)
     if scale < 1:

@@ -4,7 +4,7 @@ import logging
 from threading import Thread
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from facemask.web.access import BACKLOG, Access
 
@@ -18,7 +18,7 @@ JOIN_S = 5.0
 class Server:
     """Serves an application on a thread until it is closed."""
 
-    def __init__(self, app: Starlette, access: Access):
+    def __init__(self, app: ASGIApp, access: Access):
         """access: has the socket to serve on."""
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -13,7 +13,6 @@ import requests
 
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
-from facemask.output.drawing import draw_detections
 from facemask.video.alerts import Alerts
 from facemask.video.frame_errors import FrameErrors
 from facemask.video.sources import Source
@@ -50,7 +49,7 @@ class Run:
             frame = np.full((360, 640, 3), 60 + round(50 * now_s) % 120, np.uint8)
             found = track_log.update(FACES, frame, now_s)
             alerts.update(found, frame, now_s)
-            page.show(draw_detections(frame, found), found)
+            page.show(frame, found)
 
 
 @contextmanager

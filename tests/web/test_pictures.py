@@ -1,12 +1,14 @@
 """Frames are encoded when somebody looks, once for all, and the newest is what they get."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 import pytest
 
+from facemask.detect.types import MaskDetection
+from facemask.geometry import FaceBox
 from facemask.images import read_image
 from facemask.web import pictures
 from facemask.web.pictures import MAX_SIDE, Pictures, encode
@@ -23,9 +25,9 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The grey level of each frame that is encoded; the rate has no limit."""
     levels: list[int] = []
 
-    def noting(frame: np.ndarray) -> bytes:
+    def noting(frame: np.ndarray, detections: Sequence[MaskDetection]) -> bytes:
         levels.append(int(frame[0, 0, 0]))
-        return encode(frame)
+        return encode(frame, detections)
 
     monkeypatch.setattr(pictures, "encode", noting)
     monkeypatch.setattr(pictures, "MAX_RATE", 1e9)
@@ -117,6 +119,19 @@ def test_pictures_come_at_a_limited_rate(
         assert newest
         assert newest.number == 3
         assert encodings == [1, 3]
+
+    run(use)
+
+
+def test_faces_are_drawn_on_a_copy(encodings: list[int]) -> None:
+    frame, face = grey(90), MaskDetection(FaceBox(10, 10, 30, 30, 0.9), "with_mask", 0.9)
+
+    async def use(shown: Pictures) -> None:
+        shown.show(1, frame, [face])
+        newest = await shown.after("")
+        assert newest
+        assert np.ptp(read_image(newest.jpeg)) > 100
+        assert np.ptp(frame) == 0
 
     run(use)
 

@@ -42,8 +42,8 @@ def look(port: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[req
         answers: list[requests.Response] = []
         show = Page.show
 
-        def show_and_look(self: Page, *arguments) -> None:
-            show(self, *arguments)
+        def show_and_look(self: Page, *arguments, **options) -> None:
+            show(self, *arguments, **options)
             answers.append(requests.get(f"http://127.0.0.1:{port}/{path}", timeout=LIMIT_S))
 
         monkeypatch.setattr(Page, "show", show_and_look)
@@ -95,13 +95,14 @@ def test_alerts_are_shown_though_no_program_runs(
     assert not list(Path().glob("*.jpg"))
 
 
-@pytest.mark.parametrize("blur", [True, False])
+@pytest.mark.parametrize("writes", [["-o", "out.mp4"], []], ids=["and written", "alone"])
+@pytest.mark.parametrize("blur", [["--blur"], []], ids=["blurred", "plain"])
 def test_the_picture_is_the_one_that_people_may_see(
-    boards: None, look: Callable, port: str, blur: bool
+    boards: None, look: Callable, port: str, blur: list[str], writes: list[str]
 ) -> None:
     answers = look("picture.jpg")
     arguments = ["-s", "boards", "--track", "--no-display", "--serve", port]
-    assert detect_mask_video.main([*arguments, *["--blur"] * blur]) == 0
+    assert detect_mask_video.main([*arguments, *blur, *writes]) == 0
     shown = [read_image(answer.content) for answer in answers]
     assert [answer.headers["Frame-Number"] for answer in answers] == list("123456")
     ranges = [np.ptp(picture[INSIDE]) for picture in shown]
