@@ -13,7 +13,7 @@ from .train.small_training import DrawnTraining
 # An option of each benchmark. Those with assets end without them.
 OF_DETECTION = (
     *("bench_video", "bench_image", "bench_archive", "bench_long_run", "bench_crowd"),
-    "label_changes",
+    *("bench_page", "label_changes"),
 )
 WITH_ASSETS = {
     **dict.fromkeys(OF_DETECTION, "--repeats"),

@@ -67,12 +67,12 @@ class Pictures:
         async with self._encoding:
             if self._encoded and str(self._encoded.number) == seen:
                 await asyncio.sleep(self._due_s - time.monotonic())
-            number, *drawing = self._newest
+            number, *_ = newest = self._newest
             if not self._encoded or (
                 number != self._encoded.number and time.monotonic() >= self._due_s
             ):
                 self._due_s = time.monotonic() + 1 / MAX_RATE
-                self._encoded = Picture(number, await asyncio.to_thread(encode, *drawing))
+                self._encoded = Picture(number, await asyncio.to_thread(encode, *newest[1:]))
             return self._encoded
 
 
