@@ -6,6 +6,7 @@ import secrets
 import socket
 from hmac import compare_digest
 from typing import Self
+from urllib.parse import urlsplit
 
 from facemask.errors import FacemaskError
 from facemask.files import reason
@@ -40,7 +41,7 @@ class Access:
         self.token = token
         if token is None and not ip.is_loopback:
             self.token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._hosts = {host, address, "localhost", "127.0.0.1", "::1"}
+        self._hosts = {host.lower(), address, "localhost", "127.0.0.1", "::1"}
         # Cookies are those of a host whatever the port, and two runs may serve on one machine.
         self.cookie = f"facemask_{self.port}"
         self._host = _own_address(ip) if ip.is_unspecified else host
@@ -58,9 +59,14 @@ class Access:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.port}/"
 
-    def allows_host(self, host: str | None) -> bool:
-        """Whether a request to a host of this name is answered; see the class."""
-        return self.token is not None or host in self._hosts
+    def allows_host(self, host: str) -> bool:
+        """Whether a request with this header Host is answered; see the class."""
+        if self.token is not None:
+            return True
+        try:
+            return urlsplit(f"//{host}").hostname in self._hosts
+        except ValueError:  # an open bracket
+            return False
 
     def allows(self, *tokens: str | None) -> bool:
         """Whether one of the tokens is the right one, or none is needed.

@@ -94,8 +94,8 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        answer = _refusal(self._access, Request(scope)) or self._app
         try:
+            answer = _refusal(self._access, Request(scope)) or self._app
             await answer(scope, receive, send_with_headers)
         except Exception as problem:  # Starlette has sent status 500
             if not self._has_warned:
@@ -114,8 +114,11 @@ def _refusal(access: Access, request: Request) -> Response | None:
     The token is in the address once, is then in a cookie that scripts can't read, and leaves the
     address, so that it is not in bookmarks. Programs send it in a header.
     """
-    if not access.allows_host(request.url.hostname):
+    # Not request.url, which has the server's own name where the header's is not one.
+    if not access.allows_host(request.headers.get("Host", "")):
         return PlainTextResponse(f"expected this page at {access.url}", 421)
+    if access.token is None:
+        return None
     given = request.query_params.get("token")
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     known = request.cookies.get(access.cookie), bearer if scheme.lower() == "bearer" else None

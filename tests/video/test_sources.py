@@ -395,14 +395,18 @@ def test_a_stream_that_drops_stalls_and_sends_garbage_comes_back(
         connection.garbage()
 
     before = threading.active_count()
+    states: set[bool] = set()
     with (
         MJPEGServer(sends(60, 10), stalls, sends_garbage, sends(240, 10**6)) as server,
         opened(server.url, reconnect_s=20) as source,
     ):
         frames = source.frames()
+        source.on_wait = lambda: states.add(source.reconnecting)
         for light in (60, 120, 180, 240):
             until(frames, light)
+            assert not source.reconnecting
         done.set()
+    assert True in states
     assert sum("gives frames again" in line for line in LOG) == 3
     assert all(line.startswith("http://127.0.0.1:") for line in LOG)
     assert wait_for(lambda: threading.active_count() == before)

@@ -230,15 +230,21 @@ def test_the_token_leaves_the_address_for_a_cookie(serve: Callable[..., Served])
         assert answer.status_code == 401
 
 
+def test_a_token_that_nobody_asked_for_is_ignored(served: Served) -> None:
+    answer = served.get("?token=%ff%fe")
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
+
+
 def test_programs_send_the_token_in_a_header(serve: Callable[..., Served]) -> None:
     served = serve(token=TOKEN)
     answer = served.get("state.json", headers={"Authorization": f"bearer {TOKEN}"})
     assert answer.json()["status"] == "starting"
 
 
-def test_another_name_for_this_machine_is_refused(served: Served) -> None:
+@pytest.mark.parametrize("host", ["evil.example", "evil_1.example", "[::1", ""])
+def test_another_name_for_this_machine_is_refused(served: Served, host: str) -> None:
     for path in ("", "picture.jpg", "state.json"):
-        answer = served.get(path, headers={"Host": "evil.example"})
+        answer = served.get(path, headers={"Host": host})
         assert answer.status_code == 421
         assert answer.text == f"expected this page at {served.url}"
 
