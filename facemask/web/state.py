@@ -98,11 +98,12 @@ class RunState:
         """The state as it is sent in JSON; docs/video.md has its names."""
         now, source = self._now, self._source
         age_s = time.monotonic() - now.time_s if now.number else None
-        if age_s is not None and age_s > STILL_S:
+        status = self._status(age_s)
+        if status != "running":
             now = replace(now, fps=0.0, in_view=Counter())
         return {
             "source": source.name if source else "",
-            "status": self._status(age_s),
+            "status": status,
             "frame_age_s": None if age_s is None else round(age_s, 2),
             "fps": round(now.fps, 1),
             "frame": now.number,

@@ -138,7 +138,7 @@ def test_the_picture_moves(run: Run, chromium: Any) -> None:
 def test_the_counts_are_those_of_the_json(run: Run, chromium: Any) -> None:
     chromium.get(run.url)
     text_of(chromium, "last_hour", "67 % (2)")
-    text_of(chromium, "alerts", "No Mask, face 3")
+    text_of(chromium, "alerts", "No Mask, track 3")
     answer = requests.get(
         f"{run.plain_url}state.json", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20
     )

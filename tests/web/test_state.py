@@ -146,11 +146,13 @@ def test_a_camera_that_stands_still_shows_nothing_as_now(run: Run) -> None:
     assert described["frame_age_s"] == 5.0
     assert run.counts("in_view") == dict.fromkeys(CLASSES, 0)
     assert run.counts("last_hour")["with_mask"] == 1
+    run.frames(1, face(10, "with_mask"))
+    assert run.status == "running"
     run.source.reconnecting = True
     assert run.status == "reconnecting"
+    assert run.counts("in_view") == dict.fromkeys(CLASSES, 0)
     run.source.reconnecting = False
-    run.frames(1)
-    assert run.status == "running"
+    assert run.counts("in_view")["with_mask"] == 1
 
 
 def test_frames_that_failed_are_told(run: Run) -> None:

@@ -116,7 +116,7 @@ function alertLine(alert) {
   const text = when.toLocaleString([], {dateStyle: today ? undefined : "short", timeStyle: "medium"});
   const item = make("li", ""), time = make("time", text);
   time.dateTime = alert.time;
-  item.append(time, ` ${alert.word}, face ${alert.track}`);
+  item.append(time, ` ${alert.word}, track ${alert.track}`);
   return item;
 }
 
