@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from facemask.errors import FacemaskError
 from facemask.files import reason
 
-MAX_VIEWERS = 4  # each takes one picture of at most 15 a second
+MAX_VIEWERS = 4  # at the same time
 # Somebody who has not asked for a picture for so long has left. One picture may take as long on a
 # slow connection.
 VIEWER_S = 10.0
