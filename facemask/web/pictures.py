@@ -12,8 +12,9 @@ from facemask.detect.types import MaskDetection
 from facemask.images import shrink
 from facemask.output.drawing import draw_detections
 
-# A picture of 1280x720 pixels takes 4 ms of a core, half of it to encode and half to send. Where 30
-# frames a second take 0.8 of a core, more pictures than these would take more than a tenth of that.
+# A picture of 1280x720 pixels takes 3 to 4 ms of a core, half of it to encode and half to send. So
+# many a second, with their faces drawn, take less than a tenth of what finding the faces in 30
+# frames a second takes; see benchmarks/bench_page.py.
 MAX_RATE = 12.0  # pictures a second
 MAX_SIDE = 1280  # pixels; larger frames are shrunk
 QUALITY = 80  # of JPEG, in per cent; the pixels around letters show below 75
