@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         enter = stack.enter_context
         page = enter(open_page(args.serve, args.serve_token, info, warn)) if args.serve else None
         # Opened before the networks load, so that a wrong name is reported at once.
-        source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
+        repeat = args.every, args.loop, args.reconnect
+        source = enter(open_source(args.source, warn, *repeat, keep_sound=bool(args.output)))
         check_tracking(args, source.photographs, info)
         viewer = None if args.no_display else open_viewer(info, warn)
 
@@ -59,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         info("starting video stream...")
         photographs = source.photographs and not args.track
         track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
-        writer = enter(VideoWriter(args.output, source.fps)) if args.output else None
+        sound = source.sound
+        writer = enter(VideoWriter(args.output, source.fps, sound, warn)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
         rule = args.alert_labels, args.alert_after, args.alert_cooldown
         alerts = enter(Alerts(args.alert_command, *rule, args.snapshots, warn))

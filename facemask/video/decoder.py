@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.images import MAX_PIXELS
+from facemask.video.sound import Sound
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
@@ -37,41 +40,62 @@ def possible_fps(stated: float) -> float:
 class VideoFile:
     """The best video stream of a file, by FFmpeg's choice where there are several."""
 
-    def __init__(self, name: str, path: Path, log: Log):
+    sound: Sound | None = None
+
+    def __init__(self, name: str, path: Path, log: Log, keep_sound: bool = False):
         """name: what messages call the file. log: takes a line for each damage that is found.
 
+        keep_sound: collect the sound that belongs to the pictures, if there is any, in `sound`
+        while frames are read; it is to be closed by the caller.
         Raises FacemaskError for a file that can't be read as a video.
         """
         self._name, self._path, self._log = name, path, log
-        with self._opened() as (_, stream):
+        with ExitStack() as stack:
+            container, stream = stack.enter_context(self._opened())
             # The average may be the number of ticks a second of the file's clock, as in AVI.
             rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
             self.fps = possible_fps(min(rates, default=0.0))
+            audio = container.streams.best("audio", related=stream) if keep_sound else None
+            if audio:
+                self.sound = Sound(cast("AudioStream", audio), stack.pop_all().close)
 
-    def frames(self, every: int = 1) -> Iterator[TimedFrame]:
-        """Each `every`-th frame. After the last one, damage that was found is logged."""
+    def frames(self, every: int = 1, start_s: float = 0.0) -> Iterator[TimedFrame]:
+        """Each `every`-th frame; the first one is at start_s seconds.
+
+        After the last one, damage that was found is logged.
+        """
         from av.error import FFmpegError
 
         interval_s = 1 / self.fps
         count = packets = damaged = 0  # count: of frames
-        time_s = stamp_s = 0.0  # of the frame: from the first one, and as the file states it
+        time_s, stamp_s = start_s, 0.0  # of the frame: as it is given, and as the file states it
         step_s = 0.0
         with self._opened() as (container, stream):
-            for packet in container.demux(stream):
+            streams = (
+                [stream, container.streams[self.sound.stream.index]] if self.sound else [stream]
+            )
+            for packet in container.demux(streams):
+                if self.sound and packet.stream.index != stream.index:
+                    self.sound.add(packet)
+                    continue
                 packets += packet.size > 0  # the last one is empty: it ends the decoding
                 try:
-                    for frame in packet.decode():
+                    for frame in stream.decode(packet):
                         step_s = interval_s if frame.time is None else frame.time - stamp_s
                         stamp_s += step_s
                         if count:
                             possible = 0 < step_s <= max(MAX_STEP_S, 2 * interval_s)
                             time_s += step_s if possible else interval_s
+                        if self.sound:
+                            self.sound.place(time_s - stamp_s)
                         if count % every == 0:
                             image = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90)
                             yield time_s, np.ascontiguousarray(image)
                         count += 1
                 except FFmpegError:
                     damaged += 1
+            if self.sound:
+                self.sound.place(time_s - stamp_s)
             if damaged:
                 self._log(
                     f"{self._name}: left out what can't be decoded, {damaged} of {packets} packets"
@@ -79,6 +103,17 @@ class VideoFile:
             if count:
                 end_s = stamp_s + max(interval_s, step_s)
                 self._check_length(container, stream, packets, end_s)
+
+    def _packets(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
+        """The packets of the pictures. Those of the sound are collected on the way."""
+        if not self.sound:
+            yield from container.demux(stream)
+            return
+        for packet in container.demux(stream, container.streams[self.sound.stream.index]):
+            if packet.stream is stream:
+                yield packet
+            else:
+                self.sound.add(packet)
 
     def _check_length(
         self, container: "InputContainer", stream: "VideoStream", packets: int, end_s: float

@@ -17,6 +17,7 @@ from facemask.errors import FacemaskError
 from facemask.files import find
 from facemask.images import is_document, list_files, read_image
 from facemask.video.decoder import DEFAULT_FPS, Log, TimedFrame, VideoFile, possible_fps
+from facemask.video.sound import Sound
 
 # A live source that gives no frame for this long hangs: cameras do so without any error.
 STALL_S = 10.0
@@ -42,6 +43,7 @@ class Source:
     live = False  # whether frames that nobody takes in time are lost
     photographs = False  # whether each frame is a picture by itself, and not a moment of a video
     fps = DEFAULT_FPS  # frames a second, as far as that is known
+    sound: Sound | None = None  # that comes with the frames, where it was asked for
     dropped_frames = 0  # of a live source: newer frames came before they were taken
     reconnecting = False  # whether a live source has stopped giving frames, and is opened again
 
@@ -70,13 +72,19 @@ class Source:
 
 
 def open_source(
-    source: str, log: Log, every: int = 1, loop: bool = False, reconnect_s: float = 0.0
+    source: str,
+    log: Log,
+    every: int = 1,
+    loop: bool = False,
+    reconnect_s: float = 0.0,
+    keep_sound: bool = False,
 ) -> Source:
     """Open a camera ("0", "1"), a URL that OpenCV reads (rtsp://, http://), a file or a folder.
 
     log: takes a line for each problem that does not end the run. every: only each N-th frame of a
     file or folder is given. loop: a file or folder starts again at its end. reconnect_s: how long
     to try to reopen a live source that stopped giving frames; with 0 it has ended then.
+    keep_sound: collect the sound of a file in `Source.sound` while its frames are read.
     Raises FacemaskError that names the source and what to try.
     """
     if source.isdecimal():
@@ -97,7 +105,7 @@ def open_source(
             f"{source}: {problem}; expected a video file, a folder of images, a camera's number or"
             " a URL"
         )
-    return FileSource(source, path, every, loop, log)
+    return FileSource(source, path, every, loop, log, keep_sound)
 
 
 def _without_secrets(url: str) -> str:
@@ -129,26 +137,36 @@ class FileSource(Source):
     """A video file, frame by frame."""
 
     def __init__(
-        self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
+        self,
+        name: str,
+        path: Path,
+        every: int = 1,
+        loop: bool = False,
+        log: Log = _ignore,
+        keep_sound: bool = False,
     ):
         """Raises FacemaskError for a file that can't be read as a video."""
         super().__init__(name, log)
         self._every, self._loop = every, loop
-        self._file = VideoFile(name, path, log)
-        self.fps = self._file.fps
+        self._file = VideoFile(name, path, log, keep_sound)
+        self.fps, self.sound = self._file.fps, self._file.sound
 
     def frames(self) -> Iterator[TimedFrame]:
         start_s = 0.0
         while True:
             end_s = start_s
-            for time_s, frame in self._file.frames(self._every):
-                end_s = start_s + time_s + self._every / self.fps
-                yield start_s + time_s, frame
+            for time_s, frame in self._file.frames(self._every, start_s):
+                end_s = time_s + self._every / self.fps
+                yield time_s, frame
             if end_s == start_s:
                 raise FacemaskError(f"{self.name}: opened, but gave no frame")
             if not self._loop:
                 return
             start_s = end_s
+
+    def close(self) -> None:
+        if self.sound:
+            self.sound.close()
 
 
 class FolderSource(Source):

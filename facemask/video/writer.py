@@ -1,6 +1,7 @@
 """Writing annotated video: files that play, also after a full disk or a killed process."""
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.files import beside, replacing
+from facemask.video.sound import Sound
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.error import FFmpegError
 
@@ -58,6 +61,12 @@ ENCODER_OPTIONS = {
 _MOV = {"movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented"}
 _MATROSKA = {"cluster_time_limit": "1000"}  # ms
 CONTAINER_OPTIONS = {"mp4": _MOV, "mov": _MOV, "matroska": _MATROSKA, "webm": _MATROSKA, "avi": {}}
+# Pictures wait for the sound of their time in memory, where a killed process loses them; but never
+# for longer than a second, which is in microseconds here.
+ALL_CONTAINERS = {"flush_packets": "1", "max_interleave_delta": "1000000"}
+# Transport streams have AAC in another form, which Matroska alone converts by itself.
+MAX_AVI_GAP_S = 0.1  # AVI has no times: after each silence all sound would be early by its length
+NEED_AAC_HEADER = ("mp4", "mov", "avi")
 
 
 class VideoWriter:
@@ -68,11 +77,24 @@ class VideoWriter:
     is killed, it stays in the hidden file, and plays except for the last second or two.
     """
 
-    def __init__(self, path: Path, fps: float):
-        """path: its suffix is one of CODECS; fps: frames a second of the video, above 0."""
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        sound: Sound | None = None,
+        log: Callable[[str], None] = lambda line: None,
+    ):
+        """path: its suffix is one of CODECS; fps: frames a second of the video, above 0.
+
+        sound: what to copy into the video, as far as there are pictures. log: takes a line where
+        the container has no place for this kind of sound; the video is written without it then.
+        """
         self._path, self._temporary = path, beside(path)
+        self._encoder, self._container = CODECS[path.suffix.lower()]
         self._rate = frame_rate(fps)
         self._output: OutputContainer | None = None  # from the first frame on
+        self._sound, self._log = sound, log
+        self._sound_stream: AudioStream | None = None
         self._size = (0, 0)  # width, height, pixels
         self._written = 0  # frames
         self._closed = False
@@ -95,7 +117,6 @@ class VideoWriter:
             if self._output is None:
                 self._size = frame.shape[1], frame.shape[0]
                 self._output = self._open()
-                self._output.start_encoding()  # creates the file
             picture = VideoFrame.from_ndarray(to_yuv(frame, self._size), format="yuv420p")
             picture.time_base = 1 / self._rate
             last = max(self._written, round(time_s * self._rate))
@@ -105,6 +126,7 @@ class VideoWriter:
                 picture.pts = self._written
                 self._encode(picture)
                 self._written += 1
+                self._copy_sound()
         except FFmpegError as error:
             # On a full disk the end of the file fails as well; one error is enough.
             with suppress(FacemaskError):
@@ -125,6 +147,7 @@ class VideoWriter:
         try:
             with self._output:
                 self._encode(None)
+                self._copy_sound()
         except FFmpegError as error:
             raise self._unwritable(error) from error
         finally:
@@ -149,19 +172,47 @@ class VideoWriter:
                 raise
 
     def _open(self) -> "OutputContainer":
+        """Create the file: for pictures and, where the container has a place for it, sound."""
+        from av.error import FFmpegError
+
+        if self._sound:
+            output = self._open_encoder()
+            try:
+                if self._container in NEED_AAC_HEADER and self._sound.is_aac_without_header:
+                    raise ValueError("needs a bit stream filter")
+                self._sound_stream = output.add_stream_from_template(self._sound.stream)
+                output.start_encoding()  # creates the file
+                return output
+            except (FFmpegError, ValueError):
+                output.close()
+        output = self._open_encoder()
+        output.start_encoding()
+        self._leave_sound_out("has no place for this kind")
+        return output
+
+    def _leave_sound_out(self, reason: str) -> None:
+        """Go on without sound, and say so once. reason: what is so of files of this suffix."""
+        if self._sound:
+            self._log(
+                f"{self._path}: written without sound: {self._path.suffix} {reason}; .mkv"
+                " has one for most kinds"
+            )
+            self._sound.discard()
+            self._sound = None
+
+    def _open_encoder(self) -> "OutputContainer":
         """Open the encoder. Raises FacemaskError where it does not take frames of this size."""
         import av
         from av.error import FFmpegError
 
-        suffix = self._path.suffix.lower()
-        encoder, container = CODECS[suffix]
+        encoder = self._encoder
         width, height = (side + side % 2 for side in self._size)
         # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
         output = av.open(
             str(self._temporary.absolute()),
             "w",
-            format=container,
-            container_options={"flush_packets": "1", **CONTAINER_OPTIONS[container]},
+            format=self._container,
+            container_options={**ALL_CONTAINERS, **CONTAINER_OPTIONS[self._container]},
         )
         try:
             output.add_stream(encoder, self._rate, dict(ENCODER_OPTIONS[encoder]))
@@ -180,7 +231,7 @@ class VideoWriter:
         except (FFmpegError, ValueError) as error:
             raise FacemaskError(
                 f"{self._path}: can't write video of {self._size[0]}x{self._size[1]} pixels in"
-                f" {encoder}, the codec for {suffix}"
+                f" {encoder}, the codec for {self._path.suffix.lower()}"
             ) from error
         return output
 
@@ -191,6 +242,21 @@ class VideoWriter:
         # Both calls run inside map(), where Ctrl-C can't come between them: a packet lost there
         # would damage all frames until the next key frame.
         deque(map(self._output.mux, map(stream.encode, [picture])), maxlen=0)
+
+    def _copy_sound(self) -> None:
+        """Copy the sound up to the end of the last picture."""
+        from av.error import ArgumentError, InvalidDataError
+
+        if not (self._sound and self._sound_stream and self._output):
+            return
+        try:
+            for packet in self._sound.until(float(self._written / self._rate)):
+                if self._container == "avi" and self._sound.gap_s > MAX_AVI_GAP_S:
+                    return self._leave_sound_out("has no place for silence in between")
+                packet.stream = self._sound_stream
+                self._output.mux(packet)
+        except (ArgumentError, InvalidDataError):  # but not a full disk
+            self._leave_sound_out("has no place for it")
 
     def _unwritable(self, error: "FFmpegError") -> FacemaskError:
         return FacemaskError(

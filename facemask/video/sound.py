@@ -1,0 +1,76 @@
+"""The sound of a video file, on its way into the annotated video: copied, and not encoded anew."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.packet import Packet
+
+OVERLAP_S = 0.002  # packets may overlap by this: Matroska rounds times to milliseconds
+
+
+class _TimedPacket(NamedTuple):
+    start_s: float  # from the first picture
+    end_s: float
+    packet: "Packet"
+
+
+class Sound:
+    """The coded sound of a video file, in packets whose times are those of its pictures.
+
+    The thread that decodes the file adds packets, and another one takes them. Where the file's
+    clock jumps, or the file starts again, packets would overlap: then the later ones replace those
+    that were not taken yet.
+    """
+
+    def __init__(self, stream: "AudioStream", close: Callable[[], None]):
+        """stream: of an open file, as the template of a copy; close: closes that file."""
+        self.stream, self.close = stream, close
+        self._discarded = False
+        self._unplaced: list[Packet] = []
+        self._placed: deque[_TimedPacket] = deque()  # what one thread hands over to the other
+        self._due: deque[_TimedPacket] = deque()
+        self._end_s = 0.0  # of the packet that was taken last
+        self.gap_s = 0.0  # of silence before that packet
+
+    @property
+    def is_aac_without_header(self) -> bool:
+        """Whether it is AAC as in transport streams, where each packet has a header of its own."""
+        context = self.stream.codec_context
+        return context.name == "aac" and not context.extradata
+
+    def discard(self) -> None:
+        """Collect no more packets: nobody will take them."""
+        self._discarded = True
+
+    def add(self, packet: "Packet") -> None:
+        """Add a packet, with the time that the file states."""
+        if packet.pts is not None and not self._discarded:  # the last one of a stream is empty
+            self._unplaced.append(packet)
+
+    def place(self, shift_s: float) -> None:
+        """Hand over the packets added since the last call, at the times of the pictures.
+
+        shift_s: from the file's times to seconds from the first picture.
+        """
+        for packet in self._unplaced:
+            packet.pts = packet.dts = (packet.pts or 0) + round(shift_s / packet.time_base)
+            start_s = float(packet.pts * packet.time_base)
+            end_s = start_s + float((packet.duration or 1) * packet.time_base)
+            self._placed.append(_TimedPacket(start_s, end_s, packet))
+        self._unplaced.clear()
+
+    def until(self, end_s: float) -> "Iterator[Packet]":
+        """Take the packets that start before end_s, seconds from the first picture, in order."""
+        while self._placed:
+            new = self._placed.popleft()
+            while self._due and new.start_s < self._due[-1].end_s - OVERLAP_S:
+                self._due.pop()
+            if new.start_s >= self._end_s - OVERLAP_S:
+                self._due.append(new)
+        while self._due and self._due[0].start_s < end_s:
+            next_one = self._due.popleft()
+            self.gap_s, self._end_s = next_one.start_s - self._end_s, next_one.end_s
+            yield next_one.packet
