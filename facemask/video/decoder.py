@@ -87,7 +87,7 @@ class VideoFile:
                             possible = 0 < step_s <= max(MAX_STEP_S, 2 * interval_s)
                             time_s += step_s if possible else interval_s
                         if self.sound:
-                            self.sound.place(time_s - stamp_s)
+                            self.sound.place(time_s, stamp_s)
                         if count % every == 0:
                             image = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90)
                             yield time_s, np.ascontiguousarray(image)
@@ -95,7 +95,7 @@ class VideoFile:
                 except FFmpegError:
                     damaged += 1
             if self.sound:
-                self.sound.place(time_s - stamp_s)
+                self.sound.place(time_s, stamp_s)
             if damaged:
                 self._log(
                     f"{self._name}: left out what can't be decoded, {damaged} of {packets} packets"

@@ -14,21 +14,22 @@ OVERLAP_S = 0.002  # packets may overlap by this: Matroska rounds times to milli
 class _TimedPacket(NamedTuple):
     start_s: float  # from the first picture
     end_s: float
-    packet: "Packet"
+    packet: "Packet | None"  # None: the file's clock jumps, and no earlier packet goes on
 
 
 class Sound:
     """The coded sound of a video file, in packets whose times are those of its pictures.
 
     The thread that decodes the file adds packets, and another one takes them. Where the file's
-    clock jumps, or the file starts again, packets would overlap: then the later ones replace those
-    that were not taken yet.
+    clock jumps, or the file starts again, the packets from then on replace those that were not
+    taken yet.
     """
 
     def __init__(self, stream: "AudioStream", close: Callable[[], None]):
         """stream: of an open file, as the template of a copy; close: closes that file."""
         self.stream, self.close = stream, close
         self._discarded = False
+        self._shift_s = 0.0  # from the file's times to seconds from the first picture
         self._unplaced: list[Packet] = []
         self._placed: deque[_TimedPacket] = deque()  # what one thread hands over to the other
         self._due: deque[_TimedPacket] = deque()
@@ -50,13 +51,16 @@ class Sound:
         if packet.pts is not None and not self._discarded:  # the last one of a stream is empty
             self._unplaced.append(packet)
 
-    def place(self, shift_s: float) -> None:
+    def place(self, time_s: float, stamp_s: float) -> None:
         """Hand over the packets added since the last call, at the times of the pictures.
 
-        shift_s: from the file's times to seconds from the first picture.
+        time_s: of the newest picture, from the first one; stamp_s: the same as the file states it.
         """
+        if abs(time_s - stamp_s - self._shift_s) > OVERLAP_S:
+            self._shift_s = time_s - stamp_s
+            self._placed.append(_TimedPacket(time_s, time_s, None))
         for packet in self._unplaced:
-            packet.pts = packet.dts = (packet.pts or 0) + round(shift_s / packet.time_base)
+            packet.pts = packet.dts = (packet.pts or 0) + round(self._shift_s / packet.time_base)
             start_s = float(packet.pts * packet.time_base)
             end_s = start_s + float((packet.duration or 1) * packet.time_base)
             self._placed.append(_TimedPacket(start_s, end_s, packet))
@@ -68,9 +72,10 @@ class Sound:
             new = self._placed.popleft()
             while self._due and new.start_s < self._due[-1].end_s - OVERLAP_S:
                 self._due.pop()
-            if new.start_s >= self._end_s - OVERLAP_S:
+            if new.packet and new.start_s >= self._end_s - OVERLAP_S:
                 self._due.append(new)
         while self._due and self._due[0].start_s < end_s:
-            next_one = self._due.popleft()
-            self.gap_s, self._end_s = next_one.start_s - self._end_s, next_one.end_s
-            yield next_one.packet
+            start_s, next_end_s, packet = self._due.popleft()
+            self.gap_s, self._end_s = start_s - self._end_s, next_end_s
+            if packet:
+                yield packet

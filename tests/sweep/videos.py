@@ -59,6 +59,10 @@ def write(
 def write_rotated(path: Path, degrees: int) -> None:
     """A video to be turned clockwise for viewing, as phones write it: in the track's matrix."""
     write(path, pictures())
+    rotate(path, degrees)
+
+
+def rotate(path: Path, degrees: int) -> None:
     content = bytearray(path.read_bytes())
     a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     matrix = [a << 16, b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30]
@@ -85,6 +89,40 @@ def write_two_streams(path: Path) -> None:
                 output.mux(stream.encode(frame.reformat(format="yuv420p")))
         for stream in output.streams.video:
             output.mux(stream.encode(None))
+
+
+def write_with_sound(
+    path: Path,
+    codec: str = "aac",
+    start_s: float = 0.0,
+    video_codec: str = "mpeg4",
+    times_ms: Sequence[int] = range(0, 3000, 100),
+    sound_s: int = 3,
+) -> None:
+    """A video with a bright frame at each full second, and at the same times a click in the sound.
+
+    start_s: when the sound starts, from the first frame; sound_s: how long it is.
+    """
+    with av.open(str(path), "w") as output:
+        pictures = output.add_stream(video_codec, 10, {"bf": "0"})
+        sound = output.add_stream(codec, 48000)
+        assert isinstance(pictures, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        pictures.width, pictures.height, pictures.pix_fmt = 96, 64, "yuv420p"
+        pictures.codec_context.time_base, sound.layout = MILLISECOND, "mono"
+        for number, time_ms in enumerate(times_ms):
+            light = 30 if number % 10 else 255
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), light, np.uint8), "bgr24")
+            frame.pts, frame.time_base = time_ms, MILLISECOND
+            output.mux(pictures.encode(frame))
+        seconds = np.arange(sound_s * 48000) / 48000
+        wave = np.sin(2000 * np.pi * seconds) * (seconds % 1 < 0.05)
+        converter = av.AudioResampler(sound.format.name, "mono", 48000, sound.frame_size or 1024)
+        chunk = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+        chunk.sample_rate, chunk.pts = 48000, round(start_s * 48000)
+        for frame in (*converter.resample(chunk), *converter.resample(None), None):
+            output.mux(sound.encode(frame))
+        output.mux(pictures.encode(None))
 
 
 def write_sound(path: Path) -> None:
