@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     from facemask.video.sources import open_source
     from facemask.video.track_log import TrackLog
     from facemask.video.viewer import open_viewer
-    from facemask.video.writer import VideoWriter
+    from facemask.video.writer import open_writer
     from facemask.web.page import open_page
 
     check_files(args)
@@ -50,18 +50,16 @@ def main(argv: list[str] | None = None) -> int:
         enter = stack.enter_context
         page = enter(open_page(args.serve, args.serve_token, info, warn)) if args.serve else None
         # Opened before the networks load, so that a wrong name is reported at once.
-        repeat = args.every, args.loop, args.reconnect
-        source = enter(open_source(args.source, warn, *repeat, keep_sound=bool(args.output)))
+        source = enter(open_source(args.source, warn, args.every, args.loop, args.reconnect))
         check_tracking(args, source.photographs, info)
-        viewer = None if args.no_display else open_viewer(info, warn)
+        viewer = None if args.no_display else open_viewer(info, warn, args.fast or source.live)
 
         # Of a file, each thread finds the faces of another frame.
         networks = load_networks(args, threads=None if source.live else 1)
         info("starting video stream...")
         photographs = source.photographs and not args.track
         track_log = enter(TrackLog(args.csv, photographs)) if args.track is not False else None
-        sound = source.sound
-        writer = enter(VideoWriter(args.output, source.fps, sound, warn)) if args.output else None
+        writer = enter(open_writer(args.output, source, warn)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
         rule = args.alert_labels, args.alert_after, args.alert_cooldown
         alerts = enter(Alerts(args.alert_command, *rule, args.snapshots, warn))
@@ -96,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
                     page.show(shown, detections, is_drawn=bool(writer or viewer))
                 if viewer:
                     with timings.stage("show"):
-                        if not viewer.show(shown, track_log.status() if track_log else ""):
+                        if not viewer.show(shown, time_s, track_log.status() if track_log else ""):
                             break  # q was pressed, or the window was closed
         fps.stop()
 

@@ -66,6 +66,15 @@ def asks_to_quit(title: str) -> bool:
     return pressed_key(1) == "q" or not is_open(title)
 
 
+def wait_for_key(title: str, seconds: float) -> str:
+    """Wait for a key, for that long or POLL_MS, whatever is shorter.
+
+    Returns the key, an empty string without one, "q" if the window was closed.
+    """
+    key = pressed_key(max(1, min(POLL_MS, int(1000 * seconds))))
+    return key if is_open(title) else "q"
+
+
 def pause(title: str) -> str:
     """Wait until p, s or q is pressed; returns that key, "q" if the window was closed."""
     key = ""

@@ -40,24 +40,32 @@ def possible_fps(stated: float) -> float:
 class VideoFile:
     """The best video stream of a file, by FFmpeg's choice where there are several."""
 
-    sound: Sound | None = None
-
-    def __init__(self, name: str, path: Path, log: Log, keep_sound: bool = False):
+    def __init__(self, name: str, path: Path, log: Log):
         """name: what messages call the file. log: takes a line for each damage that is found.
 
-        keep_sound: collect the sound that belongs to the pictures, if there is any, in `sound`
-        while frames are read; it is to be closed by the caller.
         Raises FacemaskError for a file that can't be read as a video.
         """
         self._name, self._path, self._log = name, path, log
-        with ExitStack() as stack:
-            container, stream = stack.enter_context(self._opened())
+        self._sound: Sound | None = None
+        self._sound_file = ExitStack()  # kept open, for the form of the sound
+        with self._opened() as (_, stream):
             # The average may be the number of ticks a second of the file's clock, as in AVI.
             rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
             self.fps = possible_fps(min(rates, default=0.0))
-            audio = container.streams.best("audio", related=stream) if keep_sound else None
-            if audio:
-                self.sound = Sound(cast("AudioStream", audio), stack.pop_all().close)
+
+    def keep_sound(self) -> Sound | None:
+        """Collect the sound that belongs to the pictures while they are read from now on.
+
+        Returns where it is collected, until close(); None for a file without sound.
+        """
+        container, stream = self._sound_file.enter_context(self._opened())
+        audio = container.streams.best("audio", related=stream)
+        if audio:
+            self._sound = Sound(cast("AudioStream", audio))
+        return self._sound
+
+    def close(self) -> None:
+        self._sound_file.close()
 
     def frames(self, every: int = 1, start_s: float = 0.0) -> Iterator[TimedFrame]:
         """Each `every`-th frame; the first one is at start_s seconds.
@@ -72,11 +80,11 @@ class VideoFile:
         step_s = 0.0
         with self._opened() as (container, stream):
             streams = (
-                [stream, container.streams[self.sound.stream.index]] if self.sound else [stream]
+                [stream, container.streams[self._sound.stream.index]] if self._sound else [stream]
             )
             for packet in container.demux(streams):
-                if self.sound and packet.stream.index != stream.index:
-                    self.sound.add(packet)
+                if self._sound and packet.stream.index != stream.index:
+                    self._sound.add(packet)
                     continue
                 packets += packet.size > 0  # the last one is empty: it ends the decoding
                 try:
@@ -86,16 +94,16 @@ class VideoFile:
                         if count:
                             possible = 0 < step_s <= max(MAX_STEP_S, 2 * interval_s)
                             time_s += step_s if possible else interval_s
-                        if self.sound:
-                            self.sound.place(time_s, stamp_s)
+                        if self._sound:
+                            self._sound.place(time_s, stamp_s)
                         if count % every == 0:
                             image = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90)
                             yield time_s, np.ascontiguousarray(image)
                         count += 1
                 except FFmpegError:
                     damaged += 1
-            if self.sound:
-                self.sound.place(time_s, stamp_s)
+            if self._sound:
+                self._sound.place(time_s, stamp_s)
             if damaged:
                 self._log(
                     f"{self._name}: left out what can't be decoded, {damaged} of {packets} packets"
@@ -106,14 +114,14 @@ class VideoFile:
 
     def _packets(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
         """The packets of the pictures. Those of the sound are collected on the way."""
-        if not self.sound:
+        if not self._sound:
             yield from container.demux(stream)
             return
-        for packet in container.demux(stream, container.streams[self.sound.stream.index]):
+        for packet in container.demux(stream, container.streams[self._sound.stream.index]):
             if packet.stream is stream:
                 yield packet
             else:
-                self.sound.add(packet)
+                self._sound.add(packet)
 
     def _check_length(
         self, container: "InputContainer", stream: "VideoStream", packets: int, end_s: float

@@ -42,6 +42,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     _add_alert_arguments(parser)
     _add_page_arguments(parser)
     parser.add_argument("--no-display", action="store_true", help="open no window")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="show a file as fast as its frames are labelled, and not at its own rate",
+    )
     args = parser.parse_args(argv)
     if args.track is False and (args.csv or args.alert_command or args.snapshots):
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")

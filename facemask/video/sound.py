@@ -1,7 +1,7 @@
 """The sound of a video file, on its way into the annotated video: copied, and not encoded anew."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Sound:
     taken yet.
     """
 
-    def __init__(self, stream: "AudioStream", close: Callable[[], None]):
-        """stream: of an open file, as the template of a copy; close: closes that file."""
-        self.stream, self.close = stream, close
+    def __init__(self, stream: "AudioStream"):
+        """stream: of a file that stays open, as the template of a copy."""
+        self.stream = stream
         self._discarded = False
         self._shift_s = 0.0  # from the file's times to seconds from the first picture
         self._unplaced: list[Packet] = []

@@ -43,7 +43,6 @@ class Source:
     live = False  # whether frames that nobody takes in time are lost
     photographs = False  # whether each frame is a picture by itself, and not a moment of a video
     fps = DEFAULT_FPS  # frames a second, as far as that is known
-    sound: Sound | None = None  # that comes with the frames, where it was asked for
     dropped_frames = 0  # of a live source: newer frames came before they were taken
     reconnecting = False  # whether a live source has stopped giving frames, and is opened again
 
@@ -61,6 +60,13 @@ class Source:
         """
         raise NotImplementedError
 
+    def keep_sound(self) -> Sound | None:
+        """Collect the sound of a file from now on, for whoever takes it; None where there is none.
+
+        It is closed with the source.
+        """
+        return None
+
     def close(self) -> None:
         """Release the camera."""
 
@@ -72,19 +78,13 @@ class Source:
 
 
 def open_source(
-    source: str,
-    log: Log,
-    every: int = 1,
-    loop: bool = False,
-    reconnect_s: float = 0.0,
-    keep_sound: bool = False,
+    source: str, log: Log, every: int = 1, loop: bool = False, reconnect_s: float = 0.0
 ) -> Source:
     """Open a camera ("0", "1"), a URL that OpenCV reads (rtsp://, http://), a file or a folder.
 
     log: takes a line for each problem that does not end the run. every: only each N-th frame of a
     file or folder is given. loop: a file or folder starts again at its end. reconnect_s: how long
     to try to reopen a live source that stopped giving frames; with 0 it has ended then.
-    keep_sound: collect the sound of a file in `Source.sound` while its frames are read.
     Raises FacemaskError that names the source and what to try.
     """
     if source.isdecimal():
@@ -105,7 +105,7 @@ def open_source(
             f"{source}: {problem}; expected a video file, a folder of images, a camera's number or"
             " a URL"
         )
-    return FileSource(source, path, every, loop, log, keep_sound)
+    return FileSource(source, path, every, loop, log)
 
 
 def _without_secrets(url: str) -> str:
@@ -137,19 +137,13 @@ class FileSource(Source):
     """A video file, frame by frame."""
 
     def __init__(
-        self,
-        name: str,
-        path: Path,
-        every: int = 1,
-        loop: bool = False,
-        log: Log = _ignore,
-        keep_sound: bool = False,
+        self, name: str, path: Path, every: int = 1, loop: bool = False, log: Log = _ignore
     ):
         """Raises FacemaskError for a file that can't be read as a video."""
         super().__init__(name, log)
         self._every, self._loop = every, loop
-        self._file = VideoFile(name, path, log, keep_sound)
-        self.fps, self.sound = self._file.fps, self._file.sound
+        self._file = VideoFile(name, path, log)
+        self.fps = self._file.fps
 
     def frames(self) -> Iterator[TimedFrame]:
         start_s = 0.0
@@ -164,9 +158,11 @@ class FileSource(Source):
                 return
             start_s = end_s
 
+    def keep_sound(self) -> Sound | None:
+        return self._file.keep_sound()
+
     def close(self) -> None:
-        if self.sound:
-            self.sound.close()
+        self._file.close()
 
 
 class FolderSource(Source):

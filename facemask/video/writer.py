@@ -1,7 +1,6 @@
 """Writing annotated video: files that play, also after a full disk or a killed process."""
 
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.files import beside, replacing
+from facemask.video.decoder import Log
 from facemask.video.sound import Sound
+from facemask.video.sources import Source
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -69,6 +70,11 @@ MAX_AVI_GAP_S = 0.1  # AVI has no times: after each silence all sound would be e
 NEED_AAC_HEADER = ("mp4", "mov", "avi")
 
 
+def open_writer(path: Path, source: Source, log: Log) -> "VideoWriter":
+    """A writer for the frames of a source, and its sound; see VideoWriter."""
+    return VideoWriter(path, source.fps, source.keep_sound(), log)
+
+
 class VideoWriter:
     """Writes frames to a file that is finished, and playable, however the run ends.
 
@@ -82,7 +88,7 @@ class VideoWriter:
         path: Path,
         fps: float,
         sound: Sound | None = None,
-        log: Callable[[str], None] = lambda line: None,
+        log: Log = lambda line: None,
     ):
         """path: its suffix is one of CODECS; fps: frames a second of the video, above 0.
 

@@ -39,7 +39,7 @@ def quit_after(monkeypatch: pytest.MonkeyPatch) -> QuitAfter:
 
 
 def annotate(source: str, output: str, *options: str) -> None:
-    assert detect_mask_video.main(["-s", source, "-o", output, *options]) == 0
+    assert detect_mask_video.main(["-s", source, "-o", output, "--fast", *options]) == 0
 
 
 def flashes(path: str) -> list[float]:
@@ -189,7 +189,7 @@ def test_a_video_without_sound_is_written_without_a_word(
 def new_sound() -> Sound:
     stream = av.open("none", "w", format="null").add_stream("aac", 1000)
     assert isinstance(stream, av.AudioStream)
-    return Sound(stream, close=lambda: None)
+    return Sound(stream)
 
 
 def packet(start_ms: int, duration_ms: int = 10) -> av.Packet:

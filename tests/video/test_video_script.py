@@ -450,7 +450,7 @@ def test_alerts_colours_and_counts_go_by_what_a_class_means(
     monkeypatch.setattr(display, "can_show_windows", lambda: True)
     shown: list[np.ndarray] = []
     monkeypatch.setattr(display, "show_frame", lambda _, image: shown.append(image.copy()) or "")
-    arguments = ["-s", "clip.avi", "-m", "own.keras", "--json", "f.jsonl"]
+    arguments = ["-s", "clip.avi", "-m", "own.keras", "--json", "f.jsonl", "--fast"]
     assert detect_mask_video.main([*arguments, "--snapshots", "kept", "--alert-after", "0"]) == 0
     assert len(list(Path("kept").iterdir())) == 1
     output = capsys.readouterr().out
@@ -464,7 +464,7 @@ def test_keys_pause_save_and_go_on(clip: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(display, "can_show_windows", lambda: True)
     monkeypatch.setattr(display, "show_frame", lambda title, image: next(pressed))
     monkeypatch.setattr(display, "pause", lambda title: next(paused))
-    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4"]) == 0
+    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4", "--fast"]) == 0
     assert frames_of("out.mp4") == 4
     assert len(list(Path().glob("frame_*.png"))) == 2
 
@@ -585,7 +585,7 @@ def test_q_ends_the_run(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         display, "show_frame", lambda title, image: titles.append(title) or next(keys)
     )
-    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4"]) == 0
+    assert detect_mask_video.main(["-s", "clip.avi", "-o", "out.mp4", "--fast"]) == 0
     assert titles == ["Frame"] * 3
     assert frames_of("out.mp4") == 3
 
