@@ -122,7 +122,7 @@ class VideoWriter:
         try:
             if self._output is None:
                 self._size = frame.shape[1], frame.shape[0]
-                self._output = self._open()
+                self._open()
             picture = VideoFrame.from_ndarray(to_yuv(frame, self._size), format="yuv420p")
             picture.time_base = 1 / self._rate
             last = max(self._written, round(time_s * self._rate))
@@ -177,24 +177,23 @@ class VideoWriter:
             if kind is None:  # otherwise the exception that ended the block is the one to raise
                 raise
 
-    def _open(self) -> "OutputContainer":
+    def _open(self) -> None:
         """Create the file: for pictures and, where the container has a place for it, sound."""
         from av.error import FFmpegError
 
         if self._sound:
-            output = self._open_encoder()
+            self._output = self._open_encoder()
             try:
                 if self._container in NEED_AAC_HEADER and self._sound.is_aac_without_header:
                     raise ValueError("needs a bit stream filter")
-                self._sound_stream = output.add_stream_from_template(self._sound.stream)
-                output.start_encoding()  # creates the file
-                return output
+                self._sound_stream = self._output.add_stream_from_template(self._sound.stream)
+                self._output.start_encoding()  # creates the file
+                return
             except (FFmpegError, ValueError):
-                output.close()
-        output = self._open_encoder()
-        output.start_encoding()
+                self._output.close()
+        self._output = self._open_encoder()
+        self._output.start_encoding()
         self._leave_sound_out("has no place for this kind")
-        return output
 
     def _leave_sound_out(self, reason: str) -> None:
         """Go on without sound, and say so once. reason: what is so of files of this suffix."""
