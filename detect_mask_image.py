@@ -49,13 +49,14 @@ def main(argv: list[str] | None = None) -> int:
         info(inputs.describe_skipped(skipped))
     show = not args.no_display and display.can_show_windows()
     no_screen = not (show or args.no_display)
-    jobs = inputs.plan_outputs(
-        jobs, args.image, args.output, no_screen and not (args.json or args.csv)
-    )
+    beside = no_screen and not (args.json or args.csv)
+    jobs = inputs.plan_outputs(jobs, args.image, args.output, beside)
     if no_screen:
         first = f"; writing {jobs[0].output}" if jobs[0].output else ""
         warn(f"no display to open a window on{first}")
     check_files(args, [job.output for job in jobs if job.output])
+    if show:
+        info("a key in the window shows the next image, q ends; --no-display opens no window")
 
     # Load the face detector and the mask classifier: as the first image is read, each announced.
     face = find(args.face)

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         writer = enter(open_writer(args.output, source, warn)) if args.output else None
         records = enter(JSONLines(args.json)) if args.json else None
         rule = args.alert_labels, args.alert_after, args.alert_cooldown
-        alerts = enter(Alerts(args.alert_command, *rule, args.snapshots, warn))
+        alerts = enter(Alerts(args.alert_command, *rule, args.snapshots, warn, info))
         if viewer:
             source.on_wait = viewer.interrupt_if_asked
 

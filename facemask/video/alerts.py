@@ -25,6 +25,7 @@ from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError, UsageError
 from facemask.files import check_writable, reason
 from facemask.images import crop_face
+from facemask.output.labels import class_word
 
 SNAPSHOT = "FACEMASK_SNAPSHOT"  # the variable with a picture's path, where there is one
 SNAPSHOT_MARGIN = 0.3  # how far the face's box is grown for its picture; see FaceBox.expand
@@ -109,11 +110,12 @@ class Alerts:
         cooldown_s: float,
         snapshots: Path | None,
         log: Log,
+        announce: Log = lambda line: None,
     ):
         """command: a program and its arguments; empty for none. labels: see alert_labels.
 
         snapshots: the folder for the pictures, made where it is missing; None for no pictures.
-        log: takes a line for whatever goes wrong.
+        log: takes a line for whatever goes wrong; announce: takes a line for each alert.
         Raises FacemaskError where the folder can't be written to.
         """
         if snapshots is not None:
@@ -121,7 +123,7 @@ class Alerts:
                 raise FacemaskError(f"{snapshots}: expected a folder for snapshots, found a file")
             check_writable(snapshots / "snapshot.jpg")
         self._labels, self._after_s, self._cooldown_s = labels, after_s, cooldown_s
-        self._snapshots, self._log = snapshots, log
+        self._snapshots, self._log, self._announce = snapshots, log, announce
         self._command = AlertCommand(command, log)
         self._tracks: dict[int, _TrackState] = {}
         self._last_alert_s = -math.inf
@@ -181,6 +183,9 @@ class Alerts:
                 variables[SNAPSHOT] = save_snapshot(self._snapshots.absolute(), prefix, crop)
             except OSError as error:
                 self._log(f"alert: no snapshot was saved: {self._snapshots}: {reason(error)}")
+        word = class_word(detection.label)
+        saved = f"; wrote {variables[SNAPSHOT]}" if SNAPSHOT in variables else ""
+        self._announce(f"alert: {word}, track {detection.track}, at {time_s:.1f} s{saved}")
         self._command.start(variables)
 
 

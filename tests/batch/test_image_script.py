@@ -244,6 +244,19 @@ def test_q_in_the_window_ends_the_run(
     assert len(json.loads(Path("faces.json").read_text())) == 1
 
 
+def test_it_says_what_goes_on_from_a_window(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asked for a file would otherwise wait for the run to end."""
+    hint = "[INFO] a key in the window shows the next image, q ends; --no-display opens no window\n"
+    monkeypatch.setattr(display, "can_show_windows", lambda: True)
+    monkeypatch.setattr(display, "show_until_key", lambda *_: "")
+    assert detect_mask_image.main(["-i", "photos/face.jpg", "--output", "out.png"]) == 0
+    assert in_order(capsys.readouterr().out, hint, "[INFO] wrote out.png\n")
+    assert detect_mask_image.main(["-i", "photos", "--output", "out", "--no-display"]) == 0
+    assert "window" not in capsys.readouterr().out
+
+
 def test_records_from_before_ctrl_c_are_kept(
     photos: Path, fake_networks: FakeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

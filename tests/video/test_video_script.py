@@ -428,7 +428,9 @@ def test_a_defect_in_every_frame_ends_the_run(
     assert len(Path("f.jsonl").read_text().splitlines()) == 29
 
 
-def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
+def test_an_alert_runs_a_program_and_keeps_a_picture(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = "import os; open('label', 'w').write(os.environ['FACEMASK_LABEL'])"
     arguments = [
         "-s", "clip.avi", "--no-display", "--alert-after", "0.2", "--snapshots", "kept",
@@ -436,8 +438,17 @@ def test_an_alert_runs_a_program_and_keeps_a_picture(clip: Path) -> None:
     ]  # fmt: skip
     assert detect_mask_video.main(arguments) == 0
     assert Path("label").read_text() == "without_mask"
-    (picture,) = Path("kept").iterdir()
+    (picture,) = Path("kept").absolute().iterdir()
     assert "_track-1_" in picture.name
+    output = capsys.readouterr().out
+    assert f"[INFO] alert: No Mask, track 1, at 0.2 s; wrote {picture}\n" in output
+
+
+def test_each_alert_is_a_line(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = ["--alert-after", "0.1", "--alert-cooldown", "0.3", "--alert-command", sys.executable]
+    assert detect_mask_video.main(["-s", "clip.avi", "--no-display", *rule]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "alert:" in line]
+    assert lines == [f"[INFO] alert: No Mask, track 1, at {time_s} s" for time_s in (0.1, 0.4)]
 
 
 def test_alerts_colours_and_counts_go_by_what_a_class_means(
