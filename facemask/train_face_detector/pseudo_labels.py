@@ -18,6 +18,7 @@ from facemask.data.scenes import Scene
 from facemask.errors import FacemaskError
 from facemask.geometry import as_array, ious
 from facemask.images import read_image, write_image
+from facemask.media import open_media
 from facemask.train_face_detector.label_store import PseudoLabel
 from facemask.train_face_detector.samples import AnnotatedImage
 
@@ -216,14 +217,11 @@ def sampled_frames(path: Path) -> Iterator[np.ndarray]:
 
     Raises FacemaskError for a file that can't be read as a video.
     """
-    import av
     from av.error import FFmpegError
 
     due = 0.0
     try:
-        # Absolute, since FFmpeg takes what stands before a colon in a name for a protocol. Titles
-        # and the like are decoded, too, and may be in any encoding.
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        with open_media(path) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or DEFAULT_FPS)
             for number, frame in enumerate(container.decode(stream)):

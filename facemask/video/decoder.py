@@ -10,6 +10,7 @@ import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.images import MAX_PIXELS
+from facemask.media import open_media
 from facemask.video.sound import Sound
 
 if TYPE_CHECKING:
@@ -145,9 +146,7 @@ class VideoFile:
         from av.error import FFmpegError
 
         try:
-            # Absolute, or FFmpeg would take what stands before a colon in a name for a protocol.
-            # Titles and the like are decoded, too, and may be in any encoding.
-            with av.open(str(self._path.absolute()), metadata_errors="replace") as container:
+            with open_media(self._path) as container:
                 stream = container.streams.best("video")
                 if not isinstance(stream, av.VideoStream):
                     kinds = " and ".join(sorted({each.type for each in container.streams}))

@@ -11,6 +11,7 @@ import numpy as np
 
 from facemask.errors import FacemaskError
 from facemask.files import beside, replacing
+from facemask.media import open_media
 from facemask.video.decoder import Log
 from facemask.video.sound import Sound
 from facemask.video.sources import Source
@@ -250,8 +251,6 @@ class VideoWriter:
 
     def _copy_sound(self) -> None:
         """Copy the sound up to the end of the last picture."""
-        from av.error import ArgumentError, InvalidDataError
-
         if not (self._sound and self._sound_stream and self._output):
             return
         try:
@@ -260,7 +259,7 @@ class VideoWriter:
                     return self._leave_sound_out("has no place for silence in between")
                 packet.stream = self._sound_stream
                 self._output.mux(packet)
-        except (ArgumentError, InvalidDataError):  # but not a full disk
+        except ValueError:  # what FFmpeg raises for wrong packets, but not for a full disk
             self._leave_sound_out("has no place for it")
 
     def _unwritable(self, error: "FFmpegError") -> FacemaskError:
@@ -292,11 +291,10 @@ def frame_rate(fps: float) -> Fraction:
 
 def plays(path: Path) -> bool:
     """Whether the file is a video with at least one frame."""
-    import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path.absolute())) as video:
+        with open_media(path) as video:
             return next(video.decode(video=0), None) is not None
     except (FFmpegError, IndexError):  # IndexError: a file without video
         return False
