@@ -7,16 +7,21 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+from PIL import Image
 
 import detect_mask_image
 import detect_mask_video
 import train_mask_detector
 from facemask import options
+from facemask.detect.builtin import BuiltinFaceDetector
+from facemask.detect.classifier import MaskClassifier
+from facemask.detect.pipeline import detect_masks
 from facemask.downloads import __main__ as downloads
 from facemask.evaluate import options as evaluate_options
 from facemask.files import PROJECT
@@ -140,6 +145,27 @@ def test_the_contents_of_the_readme_are_its_sections() -> None:
 def test_the_options_are_those_of_the_commands() -> None:
     make_options = runpy.run_path(str(PROJECT / "docs" / "make_options.py"))
     assert PAGES["docs/options.md"] == make_options["page"](), "run python docs/make_options.py"
+
+
+def test_the_picture_of_the_readme_moves_and_is_small() -> None:
+    path = PROJECT / "docs" / "moving.webp"
+    assert "(docs/moving.webp)" in README
+    assert path.stat().st_size < 1_500_000
+    with Image.open(path) as picture:
+        assert picture.n_frames > 20  # type: ignore[attr-defined]
+
+
+def test_a_mask_comes_onto_the_face_of_that_picture_and_goes_again() -> None:
+    script = runpy.run_path(str(PROJECT / "docs" / "make_moving_picture.py"))
+    frames = list(islice(script["scene"](), 0, None, 40))
+    model = MaskClassifier.load(PROJECT / "pretrained" / "mask_detector.tflite")
+    detector = BuiltinFaceDetector.load()
+    labels = [
+        [detection.label for detection in sorted(found, key=lambda each: each.face.x1)]
+        for found in (detect_masks(frame, detector, model) for frame in frames)
+    ]
+    bare, masked = ["without_mask", "with_mask"], ["with_mask", "with_mask"]
+    assert labels == [bare, masked, masked, masked]
 
 
 def test_both_set_up_commands_stand_there() -> None:
