@@ -1,6 +1,7 @@
 """Decoding a video file: its frames, upright, at the times that it states, past damaged places."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ MAX_STEP_S = 10.0
 # A file is truncated if it ends before this ratio of the length that its header states. Some
 # headers hold an estimate.
 LEAST_LENGTH = 0.95
+# Matroska states the length of a stream in a tag, as hours:minutes:seconds.
+TAGGED_LENGTH = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")
 
 
 def possible_fps(stated: float) -> float:
@@ -133,7 +136,12 @@ class VideoFile:
         own clock, which may begin later than 0.
         """
         by_frames_s = float(stream.frames / (stream.average_rate or self.fps))
-        stated_s = max(by_frames_s, (container.duration or 0) / 1e6)  # from microseconds
+        # Of all streams, microseconds. Sound may last longer than the pictures.
+        length_s = (container.duration or 0) / 1e6
+        if tag := TAGGED_LENGTH.match(stream.metadata.get("DURATION", "")):
+            hours, minutes, seconds = map(float, tag.groups())
+            length_s = 3600 * hours + 60 * minutes + seconds
+        stated_s = max(by_frames_s, length_s)
         fewer = packets < LEAST_LENGTH * (stream.frames or math.inf)
         if fewer and end_s < LEAST_LENGTH * stated_s:
             length = f"{end_s:.1f} of the {stated_s:.1f} seconds"

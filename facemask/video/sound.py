@@ -39,8 +39,8 @@ class Sound:
     @property
     def is_aac_without_header(self) -> bool:
         """Whether it is AAC as in transport streams, where each packet has a header of its own."""
-        context = self.stream.codec_context
-        return context.name == "aac" and not context.extradata
+        context = self.stream.codec_context  # none of a codec that FFmpeg does not know
+        return bool(context) and context.name == "aac" and not context.extradata
 
     def discard(self) -> None:
         """Collect no more packets: nobody will take them."""

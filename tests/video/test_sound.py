@@ -173,6 +173,27 @@ def test_sound_that_can_not_be_copied_is_a_warning(
     assert flashes(output) == pytest.approx([0, 1, 2], abs=0.01)
 
 
+@pytest.mark.parametrize("source", ["long.mkv", "long.mp4"])
+def test_sound_that_lasts_longer_does_not_make_the_file_truncated(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_with_sound(Path(source), sound_s=5)
+    annotate(source, "out.mp4", "--no-display")
+    assert capsys.readouterr().err == ""
+    assert sound_ends("out.mp4") == pytest.approx(3, abs=FRAME_S)
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.mkv"])
+def test_sound_of_an_unknown_codec_is_a_warning(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_with_sound(Path("in.mkv"))
+    Path("in.mkv").write_bytes(Path("in.mkv").read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    annotate("in.mkv", output, "--no-display")
+    assert capsys.readouterr().err.startswith(f"[WARN] {output}: written without sound: ")
+    assert flashes(output) == pytest.approx([0, 1, 2], abs=0.01)
+
+
 def test_a_video_without_sound_is_written_without_a_word(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
