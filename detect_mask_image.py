@@ -17,7 +17,7 @@ if __name__ == "__main__":
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from facemask.batch.options import MANY_IMAGES, check_files, parse_arguments, show_progress
+from facemask.batch.options import check_files, parse_arguments, show_progress
 from facemask.console import error, info, run, warn
 from facemask.files import find
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     face = find(args.face)
     detector = ensure_weights(args.detector, face, info)
     options = detector, args.tiles, args.merge_incorrect
-    networks = Networks(face, args.model, info, *options, bulk=len(jobs) > MANY_IMAGES)
+    networks = Networks(face, args.model, info, *options)
     reader = inputs.ImageReader(args.max_pixels, inputs.least_side(args.tiles))
     timings = Timings() if args.timings else NO_TIMINGS
 

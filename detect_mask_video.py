@@ -116,7 +116,7 @@ def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":
 
     face = find(args.face)
     options = ensure_weights(args.detector, face, info), args.tiles, args.merge_incorrect
-    networks = Networks(face, args.model, info, *options, bulk=True, threads=threads)
+    networks = Networks(face, args.model, info, *options, threads=threads)
     networks.load()
     return networks
 

@@ -40,9 +40,7 @@ def main() -> None:
         cv2.setNumThreads(args.threads)
     threads, folder = cv2.getNumThreads(), find(args.face)
     names = [name for name in ("builtin", "ssd", "yunet") if has_weights(name, folder)]
-    detectors = {
-        name: registry.load_detector(name, folder, threads, args.tiles, bulk=True) for name in names
-    }
+    detectors = {name: registry.load_detector(name, folder, threads, args.tiles) for name in names}
     classifier = MaskClassifier.load(find(SHIPPED).with_suffix(".tflite"), args.threads)
     example = read_image(PROJECT / "examples" / "example_03.png")
     frames = {size: cv2.resize(example, size) for size in SIZES}

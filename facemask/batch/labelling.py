@@ -229,7 +229,7 @@ def _load(settings: Settings, weights: tuple[str, str]) -> tuple[Networks, Image
     warnings.filterwarnings("ignore", module="PIL")  # remarks on odd but readable images
     face, model = PROJECT / settings.face, PROJECT / settings.model
     networks = Networks(
-        face, model, lambda _: None, settings.detector, settings.tiles, bulk=True, threads=1,
+        face, model, lambda _: None, settings.detector, settings.tiles, threads=1,
         merge_incorrect=settings.merge_incorrect,
     )  # fmt: skip
     return networks, ImageReader(settings.max_pixels, least_side(settings.tiles))

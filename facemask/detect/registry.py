@@ -59,14 +59,12 @@ def weights_file(name: str, folder: Path) -> Path:
     return files[name]
 
 
-def load_detector(
-    name: str, folder: Path, threads: int | None = None, tiles: int = 1, bulk: bool = False
-) -> Detector:
+def load_detector(name: str, folder: Path, threads: int | None = None, tiles: int = 1) -> Detector:
     """Load a detector by its resolved name: "ssd", "yunet" or "builtin".
 
-    folder: of the weights of the first two. threads: for LiteRT, see LiteRTModel.load; OpenCV uses
-    cv2.setNumThreads. tiles: N for N x N tiles, see tiling.TiledDetector. bulk: whether many images
-    follow, see SSDFaceDetector.load. Raises FacemaskError when the detector can't be loaded.
+    folder: of the weights of the first two. threads: for LiteRT, see LiteRTModel.load; YuNet has
+    those of OpenCV, cv2.setNumThreads. tiles: N for N x N tiles, see tiling.TiledDetector.
+    Raises FacemaskError when the detector can't be loaded.
     """
     if name == "builtin":
         from facemask.detect.builtin import BuiltinFaceDetector
@@ -79,7 +77,7 @@ def load_detector(
     else:
         from facemask.detect.ssd import SSDFaceDetector
 
-        detector = SSDFaceDetector.load(folder, threads, bulk)
+        detector = SSDFaceDetector.load(folder, threads)
     if tiles == 1:
         return detector
     from facemask.detect.tiling import TiledDetector

@@ -1,25 +1,20 @@
 """Conversion of the Caffe SSD to LiteRT, which runs it one and a half times as fast as cv2.dnn.
 
-The layers are read from the prototxt, their weights from cv2.dnn, and the result is a `.tflite`
-file in memory. LiteRT has no operators for prior boxes and for the detection output, so the prior
-boxes, which are the same for each image, and the parameters of the detection output are returned
-beside the file. Only what face_detector/deploy.prototxt uses of Caffe is supported.
+The layers are read from the prototxt, their weights from the caffemodel, and the result is a
+`.tflite` file in memory. LiteRT has no operators for prior boxes and for the detection output, so
+the prior boxes, which are the same for each image, and the parameters of the detection output are
+returned beside the file. Only what face_detector/deploy.prototxt uses of Caffe is supported.
 """
 
-import json
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from facemask.detect.caffe import Message, parse_prototxt, read_weights
 from facemask.detect.litert import IDENTIFIER
-
-Message = dict[str, Any]  # a message of a prototxt: the value of each field
-REPEATED = ("layer", "bottom", "dim")  # the fields whose values are a list, in order
 
 BATCH_NORM_EPSILON = 1e-5  # Caffe's default
 VALUES = 5  # for each anchor in the network's output: four offsets and the score
@@ -60,17 +55,15 @@ class ConvertedSSD:
     confidence_threshold: float
 
 
-def convert(
-    network: cv2.dnn.Net, prototxt: Path, mean_bgr: tuple[float, float, float]
-) -> ConvertedSSD:
-    """Convert an SSD that cv2.dnn.readNetFromCaffe has read; the network is not needed afterwards.
+def convert(weights: Path, prototxt: Path, mean_bgr: tuple[float, float, float]) -> ConvertedSSD:
+    """Convert an SSD.
 
-    mean_bgr: what the network expects to be subtracted from each pixel.
+    weights: a caffemodel. mean_bgr: what the network expects to be subtracted from each pixel.
     Raises ValueError where the weights do not fit the prototxt, ImportError without LiteRT.
     """
     description = parse_prototxt(prototxt.read_text(encoding="utf-8"))
-    data, output = _translate(description, network)
-    anchors, variances = _prior_boxes(network, data)
+    data, output, anchors = _translate(description, read_weights(weights))
+    prior_box = next(layer for layer in description["layer"] if layer["type"] == "PriorBox")
     param = description["layer"][-1]["detection_output_param"]
     return ConvertedSSD(
         content=_flatbuffer(data, output),
@@ -79,43 +72,12 @@ def convert(
         # give the same if the mean is the pixel that normalisation maps to zero.
         mean_bgr=np.array(mean_bgr) - data.shift / data.scale,
         anchors=anchors,
-        variances=variances,
+        variances=np.array(prior_box["prior_box_param"]["variance"], np.float32),
         nms_threshold=param["nms_param"]["nms_threshold"],
         top_k=param["nms_param"]["top_k"],
         keep_top_k=param["keep_top_k"],
         confidence_threshold=param["confidence_threshold"],
     )
-
-
-def _prior_boxes(network: cv2.dnn.Net, data: "_Node") -> tuple[np.ndarray, np.ndarray]:
-    """The anchors and variances of ConvertedSSD, as the network's prior boxes state them."""
-    network.setInput(np.zeros((1, data.shape[2], *data.shape[:2]), np.float32))
-    corners, variances = network.forward("mbox_priorbox").reshape(2, -1, 4)
-    starts, ends = corners[:, :2], corners[:, 2:]
-    return np.hstack([(starts + ends) / 2, ends - starts]), variances[0]
-
-
-def parse_prototxt(text: str) -> Message:
-    """A prototxt as nested dictionaries. Of a field that is not REPEATED, the last value counts."""
-    tokens = iter(re.findall(r'"[^"]*"|[{}]|[^\s{}:"]+', re.sub(r"#.*", "", text)))
-
-    def value(token: str) -> Any:
-        try:
-            return json.loads(token)
-        except ValueError:  # a name, such as MAX
-            return token
-
-    def message() -> Message:
-        fields: Message = {}
-        for name in tokens:
-            if name == "}":
-                break
-            token = next(tokens)
-            content = message() if token == "{" else value(token)
-            fields[name] = [*fields.get(name, []), content] if name in REPEATED else content
-        return fields
-
-    return message()
 
 
 @dataclass(eq=False)
@@ -133,15 +95,18 @@ class _Node:
     shift: Any = 0.0
 
 
-def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node]:
-    """The input, and the output (N, VALUES) for N anchors."""
+def _translate(
+    description: Message, weights: dict[str, list[np.ndarray]]
+) -> tuple[_Node, _Node, np.ndarray]:
+    """The input, the output (N, VALUES) for N anchors, and the anchors of ConvertedSSD."""
 
-    def weights() -> list[np.ndarray]:
-        """The weights of the layer `name`: kernels (O, I, H, W), all others (C,)."""
-        blobs = network.getLayer(name).blobs
-        if not blobs:
-            raise ValueError(f"layer {name} has no weights")
-        return [blob if blob.ndim == 4 else blob.ravel() for blob in blobs]
+    def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+        """The weights of the layer `name`, of these shapes."""
+        flat = weights.get(name, [])
+        lengths, expected = [len(array) for array in flat], [math.prod(shape) for shape in shapes]
+        if lengths != expected:
+            raise ValueError(f"expected {expected} weights of the layer {name}, found {lengths}")
+        return [array.reshape(shape) for array, shape in zip(flat, shapes, strict=True)]
 
     _, channels, height, width = description["input_shape"]["dim"]
     data = _Node("", (height, width, channels))
@@ -152,15 +117,18 @@ def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node
         x = bottoms[0]
         match layer["type"]:
             case "Convolution":
-                kernels, *bias = weights()
-                bias = bias[0] if bias else np.zeros(len(kernels), np.float32)
-                values[top] = _convolution(x, kernels, bias, layer["convolution_param"])
+                param = layer["convolution_param"]
+                outputs, side = param["num_output"], param["kernel_size"]
+                shapes = [(outputs, x.shape[2], side, side), (outputs,)]
+                kernels, *bias = arrays(*shapes[: 1 + param.get("bias_term", True)])
+                bias = bias[0] if bias else np.zeros(outputs, np.float32)
+                values[top] = _convolution(x, kernels, bias, param)
             case "BatchNorm":
-                mean, variance, count = weights()
+                mean, variance, count = arrays(x.shape[2:], x.shape[2:], (1,))
                 scale = 1 / np.sqrt(variance / count + BATCH_NORM_EPSILON)
                 values[top] = _scale(x, scale, -mean / count * scale)
             case "Scale":
-                values[top] = _scale(x, *weights())
+                values[top] = _scale(x, *arrays(x.shape[2:], x.shape[2:]))
             case "ReLU":
                 x.options["fusedActivationFunction"] = _RELU
                 values[top] = x
@@ -169,14 +137,36 @@ def _translate(description: Message, network: cv2.dnn.Net) -> tuple[_Node, _Node
             case "Eltwise":
                 values[top] = _Node("ADD", x.shape, bottoms)
             case "Normalize":
-                values[top] = _Node("L2_NORMALIZATION", x.shape, [x], scale=weights()[0])
+                (scale,) = arrays(x.shape[2:])
+                values[top] = _Node("L2_NORMALIZATION", x.shape, [x], scale=scale)
+            case "PriorBox":
+                values[top] = _prior_boxes(x.shape, data.shape, layer["prior_box_param"])
             case "Concat":
                 values[top] = bottoms
             case _:  # what LiteRT's order of axes does not need, and what comes after the heads
                 values[top] = x
     heads = [_head(*pair) for pair in zip(values["mbox_loc"], values["mbox_conf"], strict=True)]
     count = sum(head.shape[0] for head in heads)
-    return data, _Node("CONCATENATION", (count, VALUES), heads, options={"axis": 1})
+    output = _Node("CONCATENATION", (count, VALUES), heads, options={"axis": 1})
+    return data, output, np.concatenate(values["mbox_priorbox"])
+
+
+def _prior_boxes(level: tuple[int, ...], image: tuple[int, ...], param: Message) -> np.ndarray:
+    """The anchors of a level by a prior_box_param that says `flip: true`.
+
+    level and image: (height, width, channels). At each place of the level there are a small square,
+    one of the geometric mean of both sizes, and each aspect ratio lying and upright.
+    """
+    small = param["min_size"]
+    sizes = [(small, small), (math.sqrt(small * param["max_size"]),) * 2]
+    for ratio in param["aspect_ratio"]:
+        longer, shorter = small * math.sqrt(ratio), small / math.sqrt(ratio)
+        sizes += [(longer, shorter), (shorter, longer)]
+    rows, columns = ((np.arange(side) + param["offset"]) * param["step"] for side in level[:2])
+    anchors = np.empty((len(rows), len(columns), len(sizes), 4), np.float32)
+    anchors[..., 0], anchors[..., 1] = columns[:, None], rows[:, None, None]
+    anchors[..., 2:] = sizes
+    return anchors.reshape(-1, 4) / np.array([image[1], image[0]] * 2, np.float32)
 
 
 def _scale(node: _Node, scale: np.ndarray, shift: Any) -> _Node:
@@ -202,9 +192,7 @@ def _scale(node: _Node, scale: np.ndarray, shift: Any) -> _Node:
 
 def _convolution(x: _Node, kernels: np.ndarray, bias: np.ndarray, param: Message) -> _Node:
     """The convolution of x by a convolution_param; kernels: (O, I, H, W), as Caffe has them."""
-    kernels = np.ascontiguousarray(
-        (kernels * np.reshape(x.scale, (-1, 1, 1))).transpose(0, 2, 3, 1), np.float32
-    )
+    kernels = np.ascontiguousarray(kernels.transpose(0, 2, 3, 1)) * np.float32(x.scale)
     pad, stride = param.get("pad", 0), param.get("stride", 1)
     dilation = param.get("dilation", 1)
     if pad:  # as an operator: LiteRT's SAME may pad less before than after, Caffe pads both equally

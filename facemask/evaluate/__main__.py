@@ -188,7 +188,7 @@ def load_detectors(folder: str | None, names: Sequence[str] | None) -> "dict[str
         fetched = {"ssd": SSDFaceDetector, "yunet": YuNetFaceDetector}
         names = [name for name, kind in fetched.items() if kind.has_weights(weights)] + ["builtin"]
     info(f"loading face detector models: {', '.join(names)}...")
-    return {name: registry.load_detector(name, weights, bulk=True) for name in names}
+    return {name: registry.load_detector(name, weights) for name in names}
 
 
 def load_landmarks(folder: str | None) -> "Landmarks | None":

@@ -144,9 +144,7 @@ def load_detectors(files: Sequence[Path], folder: Path) -> "dict[str, Detector]"
         for name, file in zip(names, files, strict=True)
     }
     others = ["ssd", "yunet"] if SSDFaceDetector.has_weights(folder) else ["yunet"]
-    return detectors | {
-        name: registry.load_detector(name, folder, threads=1, bulk=True) for name in others
-    }
+    return detectors | {name: registry.load_detector(name, folder, threads=1) for name in others}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,8 @@ def test_a_classifier_can_be_shared(suffix: str, pictures: list[np.ndarray]) -> 
         lambda folder: BuiltinFaceDetector.load(threads=1),
         pytest.param(YuNetFaceDetector.load, marks=pytest.mark.assets),
         pytest.param(SSDFaceDetector.load, marks=pytest.mark.assets),
-        pytest.param(partial(SSDFaceDetector.load, bulk=True), marks=pytest.mark.assets),
     ],
-    ids=["builtin", "yunet", "ssd", "ssd, LiteRT"],
+    ids=["builtin", "yunet", "ssd"],
 )
 def test_a_face_detector_can_be_shared(
     load: Callable[[Path], Any], pictures: list[np.ndarray], request: pytest.FixtureRequest

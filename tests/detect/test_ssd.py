@@ -4,68 +4,77 @@ import cv2
 import numpy as np
 import pytest
 
-from facemask.detect import litert as litert_module
-from facemask.detect.ssd import (
-    INPUT_SIZE,
-    MEAN_BGR,
-    WEIGHTS_NAME,
-    LiteRTNetwork,
-    OpenCVNetwork,
-    SSDFaceDetector,
-    decode_boxes,
-)
+from facemask.detect.caffe import read_weights
+from facemask.detect.litert import LiteRTModel
+from facemask.detect.ssd import MEAN_BGR, PROTOTXT, WEIGHTS_NAME, SSDFaceDetector, decode_boxes
+from facemask.detect.ssd_litert import VALUES, ConvertedSSD, convert
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image
 
+needs_opencv_4 = pytest.mark.skipif(
+    not hasattr(cv2.dnn, "readNetFromCaffe"), reason="OpenCV 5 does not read Caffe's networks"
+)
 
-class FakeNetwork:
-    """Gives the rows that it was made with, as cv2.dnn does; see the end of deploy.prototxt."""
+
+class FakeModel:
+    """Gives the boxes and confidences that it was made with, as offsets from their anchors."""
 
     def __init__(self, *rows: tuple[float, ...]):
-        self.rows = np.array(rows, np.float32).reshape(1, 1, -1, 7)
-        self.blob = np.empty(0)
+        """rows: a confidence, and x1, y1, x2 and y2 as fractions of the image's sides."""
+        confidences, corners = np.split(np.array(rows, np.float32).reshape(-1, VALUES), [1], axis=1)
+        starts, ends = corners[:, :2], corners[:, 2:]
+        self.anchors = np.hstack([(starts + ends) / 2, ends - starts])
+        self.rows = np.zeros((1, len(rows), VALUES), np.float32)
+        self.rows[0, :, 4:] = np.log(confidences / (1 - confidences))
+        self.batch = np.empty(0)
 
-    def setInput(self, blob: np.ndarray) -> None:
-        self.blob = blob
-
-    def forward(self) -> np.ndarray:
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        self.batch = batch
         return self.rows
 
 
+def detector_of(model: FakeModel) -> SSDFaceDetector:
+    ones = np.ones(4, np.float32)
+    ssd = ConvertedSSD(b"", (30, 40), np.array(MEAN_BGR), model.anchors, ones, 0.45, 400, 200, 0.01)
+    return SSDFaceDetector(ssd, model)  # pyright: ignore[reportArgumentType]
+
+
 def detect(*rows: tuple[float, ...], confidence: float = 0.5) -> list[tuple]:
-    """The boxes of the rows in an image 200 pixels wide and 100 high."""
-    network = OpenCVNetwork(FakeNetwork(*rows))  # pyright: ignore[reportArgumentType]
-    faces = SSDFaceDetector(network).detect(np.zeros((100, 200, 3), np.uint8), confidence)
-    return [face.corners for face in faces]
+    """The boxes of a FakeModel's rows in an image 200 pixels wide and 100 high."""
+    image = np.zeros((100, 200, 3), np.uint8)
+    return [face.corners for face in detector_of(FakeModel(*rows)).detect(image, confidence)]
 
 
 def test_no_face_is_an_empty_list() -> None:
     assert detect() == []
-    assert detect((0, 0, 0, 0, 0, 0, 0)) == []  # OpenCV's result without any box
+    assert detect((0.2, 0.1, 0.2, 0.5, 0.6)) == []
 
 
 def test_corners_become_pixels_clipped_to_the_image() -> None:
-    assert detect((0, 1, 0.9, 0.1, 0.2, 0.5, 0.6)) == [(20, 20, 100, 60)]
-    assert detect((0, 1, 0.9, -0.1, -0.2, 1.0, 1.3)) == [(0, 0, 200, 100)]
+    assert detect((0.9, 0.1, 0.2, 0.5, 0.6)) == [(20, 20, 100, 60)]
+    assert detect((0.9, -0.1, -0.2, 1.0, 1.3)) == [(0, 0, 200, 100)]
 
 
 def test_boxes_outside_the_image_or_of_no_size_are_dropped() -> None:
-    assert detect((0, 1, 0.9, 1.1, 0.2, 1.5, 0.6), (0, 1, 0.9, 0.5, 0.5, 0.5, 0.5)) == []
+    assert detect((0.9, 1.1, 0.2, 1.5, 0.6), (0.9, 0.5, 0.5, 0.5, 0.5)) == []
 
 
 def test_confidence_is_strict_and_the_highest_scoring_comes_first() -> None:
-    rows = [(0, 1, 0.5, 0, 0, 0.1, 0.1), (0, 1, 0.75, 0, 0, 0.2, 0.2), (0, 1, 1.0, 0, 0, 0.3, 0.3)]
-    assert detect(*rows) == [(0, 0, 60, 30), (0, 0, 40, 20)]
-    assert detect(*rows, confidence=1.0) == []
+    rows = [(0.5, 0, 0, 0.1, 0.1), (0.75, 0, 0, 0.2, 0.2), (0.875, 0, 0, 0.4, 0.4)]
+    assert detect(*rows) == [(0, 0, 80, 40), (0, 0, 40, 20)]
+    assert detect(*rows, confidence=0.9) == []
+
+
+def test_of_boxes_on_one_face_the_highest_scoring_stays() -> None:
+    assert detect((0.75, 0, 0, 0.4, 0.4), (0.9, 0, 0, 0.4, 0.5)) == [(0, 0, 80, 50)]
 
 
 def test_the_network_gets_bgr_minus_the_mean() -> None:
-    network = FakeNetwork()
-    image = np.full((10, 20, 3), (204, 187, 133), np.uint8)
-    OpenCVNetwork(network).boxes(image, 0.5)  # pyright: ignore[reportArgumentType]
-    assert network.blob.shape == (1, 3, 300, 300)
-    assert network.blob[0, :, 0, 0].tolist() == [100, 10, 10]
+    model = FakeModel()
+    detector_of(model).detect(np.full((10, 20, 3), (204, 187, 133), np.uint8))
+    assert model.batch.shape == (1, 30, 40, 3)
+    assert model.batch[0, 0, 0].tolist() == [100, 10, 10]
 
 
 def test_missing_weights_name_the_file_and_the_command(tmp_path: Path) -> None:
@@ -74,12 +83,24 @@ def test_missing_weights_name_the_file_and_the_command(tmp_path: Path) -> None:
     assert str(problem.value).startswith(f"{tmp_path / WEIGHTS_NAME}: no such file")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a caffemodel", bytes(1000)])
-def test_a_file_that_is_not_the_weights_is_one_line(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "it has no layers"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "byte 1 begins no field"),
+        (b"<!DOCTYPE html>", "byte 1 begins no field"),
+        (bytes(1000), "byte 1 begins no field"),
+        (b"\xa2\x06\x00", r"expected \[3, 3, 1\] weights of the layer data_bn, found \[\]"),
+        (b"\xa2\x06\x05\x0a", "ends 4 bytes too early"),
+    ],
+    ids=["empty", "Git LFS pointer", "HTML", "zeros", "a layer without weights", "truncated"],
+)
+def test_a_file_that_is_not_the_weights_is_one_line(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
     (tmp_path / WEIGHTS_NAME).write_bytes(content)
-    with pytest.raises(FacemaskError, match="not the weights of the face detector") as problem:
+    with pytest.raises(FacemaskError, match=f"not the weights of the face detector .*{found}"):
         SSDFaceDetector.load(tmp_path)
-    assert "\n" not in str(problem.value)
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +109,11 @@ def detector(assets: Path) -> SSDFaceDetector:
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("bulk", [False, True])
-def test_truncated_weights_are_one_line(assets: Path, tmp_path: Path, bulk: bool) -> None:
+def test_truncated_weights_are_one_line(assets: Path, tmp_path: Path) -> None:
     whole = (assets / "face_detector" / WEIGHTS_NAME).read_bytes()
     (tmp_path / WEIGHTS_NAME).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FacemaskError, match="not the weights of the face detector") as problem:
-        SSDFaceDetector.load(tmp_path, bulk=bulk)
+        SSDFaceDetector.load(tmp_path)
     assert "\n" not in str(problem.value)
 
 
@@ -107,36 +127,42 @@ def test_boxes_are_decoded_from_their_anchors() -> None:
 
 
 @pytest.mark.assets
-def test_litert_finds_what_opencv_finds(assets: Path) -> None:
-    folder = assets / "face_detector"
-    opencv = SSDFaceDetector.load(folder)
-    litert = SSDFaceDetector.load(folder, threads=1, bulk=True)
-    assert isinstance(litert._network, LiteRTNetwork)
+@needs_opencv_4
+def test_the_weights_are_those_that_opencv_reads(assets: Path) -> None:
+    path = assets / "face_detector" / WEIGHTS_NAME
+    network, weights = cv2.dnn.readNetFromCaffe(str(PROTOTXT), str(path)), read_weights(path)
+    for name in network.getLayerNames():
+        blobs = network.getLayer(name).blobs
+        np.testing.assert_equal(weights.pop(name, []), [blob.ravel() for blob in blobs])
+    assert not weights
+
+
+@pytest.mark.assets
+@needs_opencv_4
+def test_the_boxes_are_those_that_opencv_finds(assets: Path, detector: SSDFaceDetector) -> None:
+    path = assets / "face_detector" / WEIGHTS_NAME
+    network = cv2.dnn.readNetFromCaffe(str(PROTOTXT), str(path))
     paths = sorted((assets / "scenes" / "images").iterdir())[:40]
     paths += sorted((assets / "dataset" / "with_mask").iterdir())[::30]
     count = 0
     for path in paths:
         image = read_image(path)
-        expected, faces = opencv.detect(image, 0.1), litert.detect(image, 0.1)
-        assert [face.corners for face in faces] == [face.corners for face in expected]
+        # A row of Caffe's DetectionOutput: the image's number, the class, the confidence, the box.
+        network.setInput(cv2.dnn.blobFromImage(image, 1.0, (300, 300), MEAN_BGR))
+        rows = network.forward()[0, 0]
+        rows = rows[rows[:, 2] > 0.1]
+        faces = detector.detect(image, 0.1)
+        sides = np.tile(image.shape[1::-1], 2)
+        expected = np.clip(rows[:, 3:] * sides, 0, sides)
+        expected = expected[np.argsort(-rows[:, 2], kind="stable")]
+        assert np.array([face.corners for face in faces]).reshape(-1, 4) == pytest.approx(
+            expected, abs=1
+        )
         assert [face.confidence for face in faces] == pytest.approx(
-            [face.confidence for face in expected], abs=1e-4
+            sorted(rows[:, 2], reverse=True), abs=1e-5
         )
         count += len(faces)
     assert count > 100
-
-
-@pytest.mark.assets
-def test_without_litert_opencv_runs_the_network(
-    assets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing() -> None:
-        raise ImportError("no LiteRT")
-
-    monkeypatch.setattr(litert_module, "load_interpreter", missing)
-    detector = SSDFaceDetector.load(assets / "face_detector", bulk=True)
-    assert isinstance(detector._network, OpenCVNetwork)
-    assert len(detector.detect(read_image(PROJECT / "examples" / "example_03.png"))) == 2
 
 
 @pytest.mark.assets
@@ -166,20 +192,11 @@ def test_one_box_where_the_circulated_description_gives_several(
 ) -> None:
     """It pads conv8_2_h and conv9_2_h, which were trained without padding."""
     folder = assets / "face_detector"
-    circulated = cv2.dnn.readNetFromCaffe(
-        str(folder / "deploy.prototxt"), str(folder / WEIGHTS_NAME)
-    )
+    weights = folder / WEIGHTS_NAME
+    ssd = convert(weights, folder / "deploy.prototxt", MEAN_BGR)
+    circulated = SSDFaceDetector(ssd, LiteRTModel.from_bytes(weights, ssd.content))
     portraits = sorted((assets / "dataset" / "without_mask").glob("*.jpg"))[::25]
-    ours, theirs, outside = [], [], 0
-    for path in portraits:
-        image = read_image(path)
-        ours.append(len(detector.detect(image)))
-        circulated.setInput(cv2.dnn.blobFromImage(image, 1.0, INPUT_SIZE, MEAN_BGR))
-        rows = circulated.forward()[0, 0]
-        rows = rows[rows[:, 2] > 0.5]
-        theirs.append(len(rows))
-        outside += int(np.any((rows[:, 3:5] >= 1) | (rows[:, 5:7] <= 0)))
-    assert len(portraits) == 28
-    assert sum(count > 1 for count in theirs) >= 14
-    assert outside >= 1
-    assert sum(count == 1 for count in ours) >= 26
+    images = [read_image(path) for path in portraits]
+    assert len(images) == 28
+    assert sum(len(circulated.detect(image)) > 1 for image in images) >= 14
+    assert sum(len(detector.detect(image)) == 1 for image in images) >= 26
