@@ -5,14 +5,16 @@ YuNet: Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from facemask.detect.anchor_points import STRIDES
 from facemask.errors import FacemaskError
+from facemask.files import reason
 from facemask.keras_backend import load_keras
+from facemask.protobuf import floats, integers, read_fields, text
 
 STEM = 16  # channels at strides of 2 and 4
 CHANNELS = 64  # of all other layers
@@ -37,6 +39,10 @@ YUNET_UNITS = (
     *(f"shared_{stride}" for stride in YUNET_STRIDES),
 )
 YUNET_HEADS = ("class", "box", "object")
+# The numbers of fields in an ONNX file: of the model its graph; of the graph its nodes and tensors;
+# of a node its inputs and operator; of a tensor its dimensions, name and numbers, as bytes.
+# Source: onnx.proto in github.com/onnx/onnx.
+GRAPH, NODES, TENSORS, INPUTS, OPERATOR, DIMENSIONS, NAME, NUMBERS = 7, 1, 5, 1, 4, 1, 8, 9
 
 # From YuNet's outputs to those of this network. The face's logit is the mean of two logits; their
 # geometric mean as confidences, which YuNet takes, is near. The logarithm of the distance to a
@@ -92,12 +98,12 @@ def build_face_network(stem: int = STEM, channels: int = CHANNELS) -> Any:
 def load_yunet(network: Any, path: str | os.PathLike[str]) -> None:
     """Give a network the weights of YuNet, in place: it finds about the faces that YuNet does.
 
-    path: yunet_n_640_640.onnx, read by OpenCV. The units that YuNet lacks begin as the identity,
+    path: yunet_n_640_640.onnx. The units that YuNet lacks begin as the identity,
     and the level with a stride of 64 as a copy of that with 32. Raises FacemaskError for a file
     that is missing or another network.
     """
     try:
-        blobs = _convolutions(cv2.dnn.readNetFromONNX(os.fspath(path)))
+        blobs = _convolutions(Path(path))
         for name in ("stem", *(name for unit in YUNET_UNITS for name in _unit_layers(unit))):
             _set_weights(network, name, next(blobs))
         parts = {name: [(next(blobs), next(blobs)) for _ in YUNET_STRIDES] for name in YUNET_HEADS}
@@ -106,9 +112,11 @@ def load_yunet(network: Any, path: str | os.PathLike[str]) -> None:
             for name, layer in zip(_unit_layers(f"head_{stride}"), layers, strict=True):
                 kernels, biases = zip(*layer, strict=True)
                 _set_weights(network, name, (np.concatenate(kernels), np.concatenate(biases)))
-    except (cv2.error, StopIteration, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or "too few layers"
-        raise FacemaskError(f"{path}: expected the weights of YuNet: {reason}") from error
+    except OSError as error:
+        raise FacemaskError(f"{path}: can't be read: {reason(error)}") from error
+    except (KeyError, StopIteration, ValueError) as error:
+        problem = " ".join(str(error).split())[:200] or "too few layers"
+        raise FacemaskError(f"{path}: expected the weights of YuNet: {problem}") from error
     finest, coarsest = (f"_{stride}" for stride in STRIDES[-2:])
     for layer in network.layers:
         if layer.weights and coarsest in layer.name and not layer.name.startswith("extra_"):
@@ -116,12 +124,20 @@ def load_yunet(network: Any, path: str | os.PathLike[str]) -> None:
             layer.set_weights(twin.get_weights())
 
 
-def _convolutions(yunet: cv2.dnn.Net) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The kernels, (outputs, inputs, height, width), and biases of the convolutions, in order."""
-    for name in yunet.getLayerNames():
-        blobs = yunet.getLayer(name).blobs
-        if len(blobs) == 2:
-            yield blobs[0], blobs[1].ravel()
+def _convolutions(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The kernels, (outputs, inputs, height, width), and biases of an ONNX file's convolutions.
+
+    They come in the file's order. Raises OSError, and ValueError for a file that is no such model.
+    """
+    for graph in map(read_fields, read_fields(memoryview(path.read_bytes()))[GRAPH]):
+        tensors = {text(tensor[NAME]): tensor for tensor in map(read_fields, graph[TENSORS])}
+        for node in map(read_fields, graph[NODES]):
+            if text(node[OPERATOR]) == "Conv":
+                kernels, biases = (
+                    floats(tensor[NUMBERS]).reshape(integers(tensor[DIMENSIONS]))
+                    for tensor in (tensors[text([name])] for name in node[INPUTS][1:])
+                )
+                yield kernels, biases
 
 
 def _set_weights(network: Any, name: str, weights: tuple[np.ndarray, np.ndarray]) -> None:

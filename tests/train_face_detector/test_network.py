@@ -46,8 +46,14 @@ def test_with_yunets_weights_the_network_finds_yunets_faces(assets: Path) -> Non
     assert overlaps.max(axis=1).min() > 0.6
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"no network", b"\x3a\x08\x0a\x06\x22\x04Conv"])
+def test_weights_of_another_network_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
-    path.write_bytes(b"no network")
+    path.write_bytes(content)
     with pytest.raises(FacemaskError, match=r"other\.onnx: expected the weights of YuNet"):
         load_yunet(tiny_network(), path)
+
+
+def test_missing_weights_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FacemaskError, match=r"none\.onnx: can't be read: No such file"):
+        load_yunet(tiny_network(), tmp_path / "none.onnx")
