@@ -7,10 +7,11 @@ TensorFlow is imported up front, an image's faces go through `model.predict` one
 a frame's together, and nothing overlaps. Video frames are shrunk to 400 pixels across first. Two
 things are kinder to it than the tutorials are: several images share one start, and `predict` draws
 no progress bar. It uses the project's description of the face detector, so that both ways find
-the same faces.
+the same faces. OpenCV 5 does not read that detector any more, so this needs OpenCV 4.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -41,8 +42,11 @@ def main() -> None:
     parser.add_argument("--confidence", type=float, default=0.5)
     args = parser.parse_args()
 
+    read_network = getattr(cv2.dnn, "readNetFromCaffe", None)
+    if read_network is None:
+        sys.exit("the classic way needs OpenCV 4: pip install 'opencv-python<5'")
     print("[INFO] loading face detector model...", flush=True)
-    face_net = cv2.dnn.readNetFromCaffe(str(PROTOTXT), str(args.face / WEIGHTS_NAME))
+    face_net = read_network(str(PROTOTXT), str(args.face / WEIGHTS_NAME))
     print("[INFO] loading face mask detector model...", flush=True)
     mask_net = load_model(args.model)
     if args.what == "image":

@@ -76,7 +76,7 @@ def test_the_light_install_is_part_of_the_whole_one() -> None:
 
 @pytest.mark.parametrize(
     "requirement",
-    ["tensorflow", "opencv-python", "keras", "numpy", "av", "ai-edge-litert"],
+    ["tensorflow", "keras", "numpy", "av", "ai-edge-litert"],
 )
 def test_what_is_known_to_break_is_bounded(requirement: str) -> None:
     files = ("requirements-detect.txt", "requirements-train.txt")

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 from facemask.images import read_image
 
+opencv_importer: Any = getattr(cv2.dnn, "readNetFromCaffe", None)
 needs_opencv_4 = pytest.mark.skipif(
-    not hasattr(cv2.dnn, "readNetFromCaffe"), reason="OpenCV 5 does not read Caffe's networks"
+    opencv_importer is None, reason="OpenCV 5 does not read Caffe's networks"
 )
 
 
@@ -130,7 +132,7 @@ def test_boxes_are_decoded_from_their_anchors() -> None:
 @needs_opencv_4
 def test_the_weights_are_those_that_opencv_reads(assets: Path) -> None:
     path = assets / "face_detector" / WEIGHTS_NAME
-    network, weights = cv2.dnn.readNetFromCaffe(str(PROTOTXT), str(path)), read_weights(path)
+    network, weights = opencv_importer(str(PROTOTXT), str(path)), read_weights(path)
     for name in network.getLayerNames():
         blobs = network.getLayer(name).blobs
         np.testing.assert_equal(weights.pop(name, []), [blob.ravel() for blob in blobs])
@@ -141,7 +143,7 @@ def test_the_weights_are_those_that_opencv_reads(assets: Path) -> None:
 @needs_opencv_4
 def test_the_boxes_are_those_that_opencv_finds(assets: Path, detector: SSDFaceDetector) -> None:
     path = assets / "face_detector" / WEIGHTS_NAME
-    network = cv2.dnn.readNetFromCaffe(str(PROTOTXT), str(path))
+    network = opencv_importer(str(PROTOTXT), str(path))
     paths = sorted((assets / "scenes" / "images").iterdir())[:40]
     paths += sorted((assets / "dataset" / "with_mask").iterdir())[::30]
     count = 0
