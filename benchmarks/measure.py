@@ -26,6 +26,7 @@ class Run:
 
     seconds: float
     first: float  # seconds until the awaited file existed; without such a file as `seconds`
+    processor: float  # seconds of processor time, with those of its own children
     peak: float  # largest resident memory, MB
     output: str
 
@@ -62,7 +63,9 @@ def run(*command: str | Path, awaited: Path | None = None) -> Run:
     if process.returncode or (awaited and first is None):
         raise RuntimeError(f"{script} failed with status {process.returncode}:\n{text[-2000:]}")
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes on Linux
-    return Run(seconds, seconds if first is None else first, usage.ru_maxrss / unit, text)
+    first = seconds if first is None else first
+    processor = usage.ru_utime + usage.ru_stime
+    return Run(seconds, first, processor, usage.ru_maxrss / unit, text)
 
 
 def machine() -> str:
