@@ -4,9 +4,9 @@
     python benchmarks/bench_archive.py --images 2000
 
 Each run is a new process, timed from its start. With an engine the start takes some seconds, as
-the workers are processes of their own: `start` is a run over two images, `rest` what remains without
-it. Processor time says more than seconds on a machine that does other things too. All runs must give
-the same records.
+the workers are processes of their own: `start` is a run over two images, `rest` is what remains
+without it. Processor time says more than seconds on a machine that does other things too. All runs
+must give the same records.
 """
 
 import json
