@@ -37,6 +37,10 @@ def show(title: str, image: np.ndarray) -> None:
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    # The package of OpenCV 5.0 names a folder of fonts that is not in it, and Qt prints lines about
+    # that. Any folder will do: these windows have no text.
+    if not os.path.isdir(os.environ.get("QT_QPA_FONTDIR", os.curdir)):
+        os.environ["QT_QPA_FONTDIR"] = os.path.dirname(cv2.__file__)
     cv2.imshow(title, image)
 
 
