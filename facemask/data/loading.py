@@ -48,7 +48,7 @@ def detector_loader(
     announce("loading face detector model...")
     path = find(folder)
     name = registry.resolve(name, path, announce)
-    load = partial(registry.load_detector, name, path, threads=1)
+    load = partial(registry.load_detector, name, path, threads=1, int8=True)
     load()
     return load
 

@@ -59,11 +59,14 @@ def weights_file(name: str, folder: Path) -> Path:
     return files[name]
 
 
-def load_detector(name: str, folder: Path, threads: int | None = None, tiles: int = 1) -> Detector:
+def load_detector(
+    name: str, folder: Path, threads: int | None = None, tiles: int = 1, int8: bool = False
+) -> Detector:
     """Load a detector by its resolved name: "ssd", "yunet" or "builtin".
 
     folder: of the weights of the first two. threads: for LiteRT, see LiteRTModel.load; YuNet has
     those of OpenCV, cv2.setNumThreads. tiles: N for N x N tiles, see tiling.TiledDetector.
+    int8: whether nearly the same boxes will do, see SSDFaceDetector.load.
     Raises FacemaskError when the detector can't be loaded.
     """
     if name == "builtin":
@@ -77,7 +80,7 @@ def load_detector(name: str, folder: Path, threads: int | None = None, tiles: in
     else:
         from facemask.detect.ssd import SSDFaceDetector
 
-        detector = SSDFaceDetector.load(folder, threads)
+        detector = SSDFaceDetector.load(folder, threads, int8)
     if tiles == 1:
         return detector
     from facemask.detect.tiling import TiledDetector

@@ -1,12 +1,14 @@
 """OpenCV's Caffe SSD face detector (Liu et al., SSD: Single Shot MultiBox Detector, 2016)."""
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from facemask.detect.dynamic_int8 import quantize_weights
 from facemask.detect.litert import LiteRTModel
 from facemask.detect.ssd_litert import ConvertedSSD, convert
 from facemask.errors import FacemaskError
@@ -38,10 +40,15 @@ class SSDFaceDetector:
         return (Path(folder) / WEIGHTS_NAME).is_file()
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int | None = None) -> "SSDFaceDetector":
+    def load(
+        cls, folder: str | os.PathLike[str], threads: int | None = None, int8: bool = False
+    ) -> "SSDFaceDetector":
         """Load the detector from the folder that holds its weights.
 
-        threads: see LiteRTModel.load. Raises FacemaskError when the weights are missing or those of
+        threads: see LiteRTModel.load. int8: whether to compute in int8, see dynamic_int8: with
+        AVX512-VNNI 10 ms instead of 26. On 197 portraits it found as many faces in each; the boxes'
+        IoU with those of float32 was 0.99 on average, 0.88 at least.
+        Raises FacemaskError when the weights are missing or those of
         another network, ImportError without LiteRT.
         """
         weights = Path(folder) / WEIGHTS_NAME
@@ -52,7 +59,7 @@ class SSDFaceDetector:
             )
         try:
             status = weights.stat()
-            ssd = _convert(weights, status.st_size, status.st_mtime_ns)
+            ssd = _convert(weights, status.st_size, status.st_mtime_ns, int8)
         except OSError as error:
             raise FacemaskError(f"{weights}: can't be read: {reason(error)}") from error
         except ValueError as error:
@@ -93,6 +100,7 @@ def decode_boxes(offsets: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(1)  # the copies of the detector for several threads share one conversion
-def _convert(weights: Path, size: int, modified: int) -> ConvertedSSD:
+def _convert(weights: Path, size: int, modified: int, int8: bool) -> ConvertedSSD:
     """size and modified: of the file of weights, so that a changed file is converted again."""
-    return convert(weights, PROTOTXT, MEAN_BGR)
+    ssd = convert(weights, PROTOTXT, MEAN_BGR)
+    return replace(ssd, content=quantize_weights(ssd.content)) if int8 else ssd

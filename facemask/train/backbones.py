@@ -133,20 +133,20 @@ def load_backbone(weights: str, size: tuple[int, int] = SIZE, name: str = DEFAUL
     try:
         if weights == "none":
             return make(input_shape=(*size, 3), include_top=False, weights=None)
-        if _is_archive(weights):
-            values = _backbone_of_file(weights).get_weights()
-        else:
-            with warnings.catch_warnings():
-                # Keras only warns of layers that the file lacks, and leaves them random.
-                warnings.filterwarnings("error", message="Skipping nested container")
-                network = make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
-            if size == SIZE:
-                return network
-            values = network.get_weights()
-        # For some sizes Keras would fetch other weights, and for others warn.
-        network = make(input_shape=(*size, 3), include_top=False, weights=None)
-        network.set_weights(values)
-        return network
+        file = weights
+        if weights == "imagenet":
+            # For other sizes than SIZE Keras would fetch other weights, or warn.
+            file = imagenet_file(name)
+            if not file.is_file():
+                make(input_shape=(*SIZE, 3), include_top=False, weights=weights)
+        elif _is_archive(weights):
+            network = make(input_shape=(*size, 3), include_top=False, weights=None)
+            network.set_weights(_backbone_of_file(weights).get_weights())
+            return network
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file lacks, and leaves them random.
+            warnings.filterwarnings("error", message="Skipping nested container")
+            return make(input_shape=(*size, 3), include_top=False, weights=str(file))
     except Exception as error:  # Keras raises plain Exception for a failed download
         problem = " ".join(str(error).split())[:300]
         if weights == "imagenet":
@@ -169,8 +169,6 @@ def backbone_of(model: Any) -> Any:
 
 
 def _is_archive(weights: str) -> bool:
-    if weights == "imagenet":
-        return False
     with open(weights, "rb") as file:
         return file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
 

@@ -10,19 +10,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from facemask.data.dataset import Progress, no_progress
+from facemask.detect.dynamic_int8 import quantize_weights
 from facemask.detect.litert import LiteRTModel, load_interpreter
-from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
 from facemask.files import reason
 from facemask.keras_backend import load_keras
 from facemask.threads import with_own
-from facemask.train.export import export_tflite
+from facemask.train.export import convert
 
 # A thread takes so many images at a time: without LiteRT, a network is slow with few inputs.
 IMAGES_A_PART = 8
@@ -120,17 +121,17 @@ def compute_features(
     width = 0
 
     # Each thread reads images and runs them on its own network, so that no core waits.
-    def compute(job: tuple[Sequence[Any], range], network: Network) -> np.ndarray:
+    def compute(job: tuple[Sequence[Any], range], networks: tuple[Network, Network]) -> np.ndarray:
         group, positions = job
         inputs = [_inputs(group, position) for position in positions]
+        # Several views are for training alone, which the rounding does not disturb.
+        network = networks[0 if len(group) > 1 else 1]
         return network(np.concatenate(inputs)).astype(np.float16)
 
-    with tempfile.TemporaryDirectory(prefix="facemask-") as folder:
-        results = with_own(compute, jobs, _network_loader(frozen, Path(folder)))
-        with closing(results):
-            for values in progress(results, total=len(jobs)):
-                width = values.shape[1]
-                _write(file, values)
+    with closing(with_own(compute, jobs, _network_loader(frozen))) as results:
+        for values in progress(results, total=len(jobs)):
+            width = values.shape[1]
+            _write(file, values)
     features, start = [], 0
     for group in groups:
         features.append([])
@@ -161,21 +162,30 @@ def _write(file: BinaryIO, values: np.ndarray) -> None:
         ) from error
 
 
-def _network_loader(frozen: Any, folder: Path) -> Callable[[], Network]:
-    """Makes a network for a thread: LiteRT's, which uses only that thread, or else Keras's."""
+def _network_loader(frozen: Any) -> Callable[[], tuple[Network, Network]]:
+    """Makes two networks for a thread: one for augmented views, and the exact one.
+
+    They are LiteRT's, which use only that thread, or else Keras's.
+    """
     try:
         load_interpreter()
     except ImportError:
-        return lambda: lambda inputs: np.asarray(frozen(inputs, training=False))
-    path, size = folder / "frozen.tflite", frozen.input_shape[1:3]
-    export_tflite(path, frozen, ModelMetadata(input_size=size))
+        return lambda: (partial(_of_keras, frozen),) * 2
+    path, size = Path("features.tflite"), frozen.input_shape[1:3]  # for errors: there is no file
+    exact = convert(path, frozen, (None, *size, 3), "none")
+    contents = quantize_weights(exact), exact
 
-    def load() -> Network:
-        model = LiteRTModel.load(path, threads=1)
-        model.prepare(size)
-        return model
+    def load() -> tuple[Network, Network]:
+        fast, slow = (LiteRTModel.from_bytes(path, content, threads=1) for content in contents)
+        fast.prepare(size)
+        slow.prepare(size)
+        return fast, slow
 
     return load
+
+
+def _of_keras(frozen: Any, inputs: np.ndarray) -> np.ndarray:
+    return np.asarray(frozen(inputs, training=False))
 
 
 def concatenate(views: Sequence[Features]) -> Features:

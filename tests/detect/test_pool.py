@@ -107,7 +107,7 @@ def test_both_networks_get_the_number_of_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     counts: list[object] = []
-    monkeypatch.setattr(SSDFaceDetector, "load", lambda _, threads: counts.append(threads))
+    monkeypatch.setattr(SSDFaceDetector, "load", lambda _, threads, *__: counts.append(threads))
     monkeypatch.setattr(
         MaskClassifier,
         "load",
