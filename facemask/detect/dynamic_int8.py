@@ -29,19 +29,14 @@ def quantize_weights(content: bytes) -> bytes:
             if code != schema.BuiltinOperator.CONV_2D:
                 continue
             kernels = graph.tensors[operator.inputs[1]]  # (O, H, W, I)
-            if (
-                kernels.type != schema.TensorType.FLOAT32
-                or np.prod(kernels.shape[1:]) < _MIN_PRODUCTS
-            ):
-                continue
             buffer = model.buffers[kernels.buffer]
-            values = (
-                np.asarray(buffer.data, np.uint8).view(np.float32).reshape(kernels.shape[0], -1)
-            )
+            is_constant = kernels.type == schema.TensorType.FLOAT32 and buffer.data is not None
+            if not is_constant or np.prod(kernels.shape[1:]) < _MIN_PRODUCTS:
+                continue
+            values = buffer.data.view(np.float32).reshape(kernels.shape[0], -1)
             scales = np.maximum(np.abs(values).max(axis=1), 1e-12) / 127
-            buffer.data = (
-                np.rint(values / scales[:, None]).astype(np.int8).reshape(-1).view(np.uint8)
-            )
+            whole = np.rint(values / scales[:, None]).astype(np.int8)
+            buffer.data = whole.reshape(-1).view(np.uint8)
             kernels.type = schema.TensorType.INT8
             kernels.quantization = schema.QuantizationParametersT()
             kernels.quantization.scale = scales.astype(np.float32)
