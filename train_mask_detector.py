@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here, so that --help and wrong arguments are answered at once.
     from facemask.data import batches, loading
     from facemask.train import backbones, distribution, fit, stages
-    from facemask.train.model import build_model, set_seed
+    from facemask.train.model import build_model, load_meanwhile
 
     cluster = args.cluster, args.worker, args.cluster_timeout
     with distribution.initialize(*cluster) as processes, TemporaryDirectory() as crops:
@@ -40,11 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         detector = args.detector, args.face, info
         load_detector = loading.detector_loader(*detector) if args.crop_faces else None
         size = (args.input_size, args.input_size)
-        set_seed(args.seed)
-        network = backbones.load_backbone(weights, size, args.backbone)
         info("loading images...")
-        sources = args.dataset, args.scenes, args.split, Path(crops), load_detector
-        images = loading.load_images(*sources, info, progress, not args.dry_run, args.three_classes)
+        sources = args.dataset, args.scenes, args.split, Path(crops), load_detector, info
+        options = {"download": not args.dry_run, "incorrect": args.three_classes}
+        load = partial(loading.load_images, *sources, **options)
+        images, network = load_meanwhile(load, progress, args.seed, weights, size, args.backbone)
         for warning in loading.warnings_about(images, args.dataset) + fit.unused_gpus(processes):
             warn(warning)
         split = loading.split_images(images, args.split, args.test_size, args.seed, info, progress)

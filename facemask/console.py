@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import NoReturn, TextIO, TypeVar
 
 from facemask.errors import FacemaskError, plain_interrupts
@@ -55,14 +56,15 @@ def _logged(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
 def _print(line: str, file: TextIO | None) -> None:
     if file is None:  # a program without a console, as pythonw starts it
         return
-    with STDERR:
+    # Standard output stays free while native messages are hidden, by an import of TensorFlow.
+    with STDERR if file is sys.stderr else nullcontext():
         if "tqdm" in sys.modules:  # there may be a progress bar, which must not mix with the line
             from tqdm import tqdm
 
             tqdm.write(line, file=file)
             file.flush()
         else:
-            print(line, file=file, flush=True)
+            print(f"{line}\n", end="", file=file, flush=True)  # in one call: whole lines
 
 
 def run(main: Callable[[], int]) -> NoReturn:

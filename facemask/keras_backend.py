@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,22 +40,51 @@ def held_back_stderr() -> Iterator[None]:
 
     For a FacemaskError and for Ctrl-C nothing is shown: one line is enough. TensorFlow 2.21 prints
     lines on the processor and on missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only
-    redirecting the file descriptor silences them.
+    redirecting the file descriptor silences them. Other threads may do the same meanwhile: one
+    imports TensorFlow while others load face detectors.
     """
-    sys.stderr.flush()
-    # The file descriptor is global: without the lock, two threads could leave it redirected.
-    with STDERR, tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except (FacemaskError, KeyboardInterrupt):
-            raise
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
+    _HIDDEN.start()
+    failed = False
+    try:
+        yield
+    except (FacemaskError, KeyboardInterrupt):
+        raise
+    except BaseException:
+        failed = True
+        raise
+    finally:
+        _HIDDEN.end(show=failed)
+
+
+class _HiddenStderr:
+    """What is written to standard error while a thread hides it; several threads may at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def start(self) -> None:
+        with self._lock:
+            if not self._threads:
+                STDERR.acquire()
+                sys.stderr.flush()
+                self._stderr, self._file = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
+                os.dup2(self._file.fileno(), 2)
+            self._threads += 1
+
+    def end(self, show: bool) -> None:
+        """show: what has been hidden so far."""
+        with self._lock:
             sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
+            if show:
+                self._file.seek(0)
+                os.write(self._stderr, self._file.read())
+            self._threads -= 1
+            if not self._threads:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+                self._file.close()
+                STDERR.release()
+
+
+_HIDDEN = _HiddenStderr()

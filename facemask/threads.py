@@ -99,3 +99,15 @@ def one_thread_per_image(wanted: bool = True) -> Iterator[int]:
         yield workers
     finally:
         cv2.setNumThreads(threads)
+
+
+def until_failure(progress: Callable[..., Iterable[Any]], other: Future[Any]) -> Any:
+    """A `progress` like the given one, that also raises the error of a call on another thread."""
+
+    def watched(items: Iterable[T], total: int) -> Iterator[T]:
+        for item in progress(items, total=total):
+            if other.done():
+                other.result()
+            yield item
+
+    return watched

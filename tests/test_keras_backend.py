@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from facemask.console import error
+from facemask.console import error, info
 from facemask.errors import FacemaskError
 from facemask.keras_backend import held_back_stderr
 
@@ -26,6 +26,30 @@ def test_threads_leave_standard_error_where_it_was(capfd: pytest.CaptureFixture[
         list(pool.map(hold, range(24)))
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_several_threads_hold_back_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """TensorFlow is imported on one thread while others load their face detectors."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def hold(seconds: float) -> None:
+        with held_back_stderr():
+            meeting.wait()
+            time.sleep(seconds)
+            os.write(2, b"message\n")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(hold, (0, 0.1)))
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_news_are_printed_while_another_thread_holds_back(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with held_back_stderr(), ThreadPoolExecutor(1) as pool:
+        pool.submit(info, "finding faces...").result(timeout=10)
+    assert capfd.readouterr().out == "[INFO] finding faces...\n"
 
 
 def test_held_back_messages_are_shown_when_the_block_fails(

@@ -142,3 +142,18 @@ def wait_until(condition) -> None:
     end = time.monotonic() + 10
     while not condition() and time.monotonic() < end:
         time.sleep(0.001)
+
+
+def test_progress_ends_with_the_failure_of_another_thread() -> None:
+    failed: Future[None] = Future()
+    items = until_failure(no_progress, failed)(range(9), total=9)
+    assert [next(items), next(items)] == [0, 1]
+    failed.set_exception(FacemaskError("weights.h5: broken"))
+    with pytest.raises(FacemaskError, match=r"weights\.h5: broken"):
+        next(items)
+
+
+def test_progress_goes_on_when_another_thread_is_ready() -> None:
+    ready: Future[int] = Future()
+    ready.set_result(1)
+    assert list(until_failure(no_progress, ready)(range(3), total=3)) == [0, 1, 2]

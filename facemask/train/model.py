@@ -4,13 +4,17 @@ import os
 import platform
 import sys
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from facemask.data.dataset import LabelledImages, Progress
 from facemask.detect import metadata
 from facemask.detect.metadata import ModelMetadata
 from facemask.files import replacing
 from facemask.keras_backend import held_back_stderr, load_keras
+from facemask.threads import until_failure
 from facemask.train import backbones
 
 # As in the tutorial: a frozen backbone under a small fully connected head.
@@ -27,6 +31,28 @@ def set_seed(seed: int) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def load_meanwhile(
+    load_images: Callable[[Progress], LabelledImages], progress: Progress, seed: int, *backbone: Any
+) -> tuple[LabelledImages, Any]:
+    """What load_images(progress) gives, and a backbone: TensorFlow is imported meanwhile.
+
+    Importing it takes four seconds of one core, which the search for faces leaves. seed: as for
+    set_seed; backbone: the arguments of backbones.load_backbone. Where that raises FacemaskError,
+    load_images ends with it at the next step of its progress.
+    """
+
+    def load() -> Any:
+        set_seed(seed)
+        return backbones.load_backbone(*backbone)
+
+    with ThreadPoolExecutor(1) as thread:
+        network = thread.submit(load)
+        images = load_images(until_failure(progress, network))
+        loaded = network.result()
+    set_seed(seed)  # Keras keeps a part of it for each thread
+    return images, loaded
 
 
 def build_model(

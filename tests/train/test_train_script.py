@@ -1,4 +1,5 @@
 import re
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,12 @@ def test_wrong_arguments_end_before_any_work(
     assert refusal(train_mask_detector.main, arguments, capsys).startswith("[ERROR] ")
 
 
+def endless(*arguments: Any, **_: Any) -> None:
+    """Load images for minutes. The last argument is the progress."""
+    for _ in arguments[-1](range(6000), total=6000):
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -94,7 +101,7 @@ def test_wrong_arguments_end_before_any_work(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_missing_shows_before_photographs_are_read(
+def test_what_is_missing_shows_before_all_photographs_are_read(
     tmp_path: Path,
     drawn: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +111,7 @@ def test_what_is_missing_shows_before_photographs_are_read(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(fit, "find_spec", lambda name: None)
-    monkeypatch.setattr(loading, "load_images", None)  # calling it would fail in another way
+    monkeypatch.setattr(loading, "load_images", endless)
     (tmp_path / "file").write_text("")
     with h5py.File(tmp_path / "hdf5", "w") as file:
         file["other"] = [1.0]
