@@ -4,7 +4,8 @@
 
 Each run is its own process, measured from the start of Python to the written model. The accuracy is
 the one that each way reports for its test images, a fifth of all; in the classic way these contain
-copies of training images. The ImageNet weights must be where Keras looks for them (KERAS_HOME).
+copies of training images. Processor seconds are those of all cores together, and vary less on a busy
+machine. The ImageNet weights must be where Keras looks for them (KERAS_HOME).
 """
 
 import argparse
@@ -48,15 +49,18 @@ def main() -> None:
         [
             way,
             f"{statistics.median(each.seconds for each in done):.1f}",
+            f"{statistics.median(each.processor for each in done):.1f}",
             ", ".join(map(accuracy, done)),
             f"{max(each.peak for each in done):.0f}",
         ]
         for way, done in runs.items()
     ]
-    header = ["way", "seconds", f"test accuracy, seeds {' '.join(args.seeds)}", "peak memory, MB"]
+    header = ["way", "seconds", "processor seconds"]
+    header += [f"test accuracy, seeds {' '.join(args.seeds)}", "peak memory, MB"]
     print("\n" + table(header, rows))
-    seconds = ([each.seconds for each in done] for done in runs.values())
-    print(f"\ntimes as fast: {compared(*seconds)}")
+    for measure in ("seconds", "processor"):
+        values = ([getattr(each, measure) for each in done] for done in runs.values())
+        print(f"\ntimes as fast, by {measure}: {compared(*values)}")
 
 
 def accuracy(done: Run) -> str:

@@ -1,12 +1,21 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 
 import cv2
 import pytest
 
-from facemask.threads import MAX_WORKERS, in_order, one_thread_per_image, read_ahead
+from facemask.data.dataset import no_progress
+from facemask.errors import FacemaskError
+from facemask.threads import (
+    MAX_WORKERS,
+    in_order,
+    one_thread_per_image,
+    read_ahead,
+    until_failure,
+)
 
 
 def counted(taken: list[int], end: int = 100) -> Iterator[int]:
