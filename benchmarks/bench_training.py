@@ -4,8 +4,8 @@
 
 Each run is its own process, measured from the start of Python to the written model. The accuracy is
 the one that each way reports for its test images, a fifth of all; in the classic way these contain
-copies of training images. Processor seconds are those of all cores together, and vary less on a busy
-machine. The ImageNet weights must be where Keras looks for them (KERAS_HOME).
+copies of training images. Processor seconds are those of all cores together, and vary less on a
+busy machine. The ImageNet weights must be where Keras looks for them (KERAS_HOME).
 """
 
 import argparse
