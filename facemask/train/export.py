@@ -84,11 +84,11 @@ def convert(
             message = " ".join(str(error).split())[:300] or type(error).__name__
             raise FacemaskError(f"{path}: the model can't be converted: {message}") from error
         finally:
-            _give_back_memory()
+            give_back_memory()
 
 
-def _give_back_memory() -> None:
-    """Return what the converter has freed to the system: glibc would keep about 190 MB."""
+def give_back_memory() -> None:
+    """Return freed memory to the system: glibc would keep about 190 MB after a conversion."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim:

@@ -16,6 +16,7 @@ from facemask.files import replacing
 from facemask.keras_backend import held_back_stderr, load_keras
 from facemask.threads import until_failure
 from facemask.train import backbones
+from facemask.train.export import give_back_memory
 
 # As in the tutorial: a frozen backbone under a small fully connected head.
 HEAD_UNITS = 128
@@ -51,6 +52,7 @@ def load_meanwhile(
         network = thread.submit(load)
         images = load_images(until_failure(progress, network))
         loaded = network.result()
+    give_back_memory()  # of the face detectors and the largest photographs
     set_seed(seed)  # Keras keeps a part of it for each thread
     return images, loaded
 
