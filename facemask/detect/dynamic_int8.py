@@ -29,7 +29,7 @@ def quantize_weights(content: bytes) -> bytes:
             if code != schema.BuiltinOperator.CONV_2D:
                 continue
             kernels = graph.tensors[operator.inputs[1]]  # (O, H, W, I)
-            buffer = model.buffers[kernels.buffer]
+            buffer: Any = model.buffers[kernels.buffer]
             is_constant = kernels.type == schema.TensorType.FLOAT32 and buffer.data is not None
             if not is_constant or np.prod(kernels.shape[1:]) < _MIN_PRODUCTS:
                 continue
@@ -38,9 +38,10 @@ def quantize_weights(content: bytes) -> bytes:
             whole = np.rint(values / scales[:, None]).astype(np.int8)
             buffer.data = whole.reshape(-1).view(np.uint8)
             kernels.type = schema.TensorType.INT8
-            kernels.quantization = schema.QuantizationParametersT()
-            kernels.quantization.scale = scales.astype(np.float32)
-            kernels.quantization.zeroPoint = np.zeros(len(scales), np.int64)
+            quantization: Any = schema.QuantizationParametersT()
+            quantization.scale = scales.astype(np.float32)
+            quantization.zeroPoint = np.zeros(len(scales), np.int64)
+            kernels.quantization = quantization
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())

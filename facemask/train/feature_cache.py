@@ -3,8 +3,8 @@
 The backbone takes nearly all the time of a training step, and as long as only the head is trained
 its output for an image never changes. So it runs once over the images and over a few augmented
 views of each, for which the image is decoded once. LiteRT runs it where it is installed, several
-times as fast as TensorFlow, and for the training images in int8: rounding disturbs a feature less than
-the augmentation does.
+times as fast as TensorFlow, and for the training images in int8: rounding disturbs a feature less
+than augmentation does.
 """
 
 import tempfile
@@ -172,7 +172,7 @@ def _network_loader(frozen: Any) -> Callable[[], tuple[Network, Network]]:
     try:
         load_interpreter()
     except ImportError:
-        return lambda: (partial(_of_keras, frozen),) * 2
+        return lambda: (partial(_of_keras, frozen), partial(_of_keras, frozen))
     path, size = Path("features.tflite"), frozen.input_shape[1:3]  # for errors: there is no file
     exact = convert(path, frozen, (None, *size, 3), "none")
     contents = quantize_weights(exact), exact
