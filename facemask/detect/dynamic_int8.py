@@ -29,9 +29,10 @@ def quantize_weights(content: bytes) -> bytes:
             if code != schema.BuiltinOperator.CONV_2D:
                 continue
             kernels = graph.tensors[operator.inputs[1]]  # (O, H, W, I)
-            buffer: Any = model.buffers[kernels.buffer]
-            is_constant = kernels.type == schema.TensorType.FLOAT32 and buffer.data is not None
-            if not is_constant or np.prod(kernels.shape[1:]) < _MIN_PRODUCTS:
+            buffer = model.buffers[kernels.buffer]
+            if buffer.data is None or kernels.type != schema.TensorType.FLOAT32:
+                continue  # not a constant, or not to be rounded
+            if np.prod(kernels.shape[1:]) < _MIN_PRODUCTS:
                 continue
             values = buffer.data.view(np.float32).reshape(kernels.shape[0], -1)
             scales = np.maximum(np.abs(values).max(axis=1), 1e-12) / 127
