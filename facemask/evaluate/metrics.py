@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from facemask.class_names import WITH_MASK, WITHOUT_MASK, same_class
+
 # As in C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 CALIBRATION_BINS = 15
 
@@ -32,6 +34,9 @@ class Classification:
     classes: dict[str, ClassFigures]
     confusion: tuple[tuple[int, ...], ...]  # (C, C), rows: true class, columns: predicted class
     calibration_error: float  # expected calibration error, 0 to 1
+    # Of a model with further classes: how many crops with or without a mask are given the right one
+    # of these two, whatever the probabilities of the others. None where a model has no others.
+    with_or_without: "Ratio | None" = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,20 @@ def classification(
         },
         confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=indices).tolist())),
         calibration_error=expected_calibration_error(labels, probabilities),
+        with_or_without=_with_or_without(labels, probabilities, class_names),
     )
+
+
+def _with_or_without(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> Ratio | None:
+    names = [same_class(name, class_names) for name in (WITH_MASK, WITHOUT_MASK)]
+    columns = [class_names.index(name) for name in names if name]
+    if len(columns) < 2 or len(class_names) == 2:
+        return None
+    of_two = np.isin(labels, columns)
+    predicted = np.array(columns)[probabilities[of_two][:, columns].argmax(axis=1)]
+    return Ratio(int((predicted == labels[of_two]).sum()), int(of_two.sum()))
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

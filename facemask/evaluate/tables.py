@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from facemask.class_names import INCORRECT, same_class
 from facemask.evaluate.detection import (
     AP_CONFIDENCE,
     LARGE_FACE_PX,
@@ -11,12 +12,14 @@ from facemask.evaluate.detection import (
     WIDE_FACE_PX,
 )
 from facemask.evaluate.group_figures import AS_THEY_ARE, MIN_GROUP, GroupCount
-from facemask.evaluate.metrics import Ratio
+from facemask.evaluate.metrics import Classification, Ratio
 
 NOTES = """\
 Right: the share of crops that are given their class, with its 95 % interval (Wilson). Balanced: the
 mean of the classes' shares. ECE: expected calibration error, how far the probabilities are from how
-often they are right (Guo et al. 2017, 15 bins; 0 is best)."""
+often they are right (Guo et al. 2017, 15 bins; 0 is best). `called`: of the crops that a model
+gives a third class, the share that is of it. With or without: the share of the crops of these two
+classes that gets the right one of them, whatever the probability of a third."""
 
 DETECTION_NOTES = """\
 Found: the share of the annotated faces that a box of the detector covers, with at least half shared
@@ -117,6 +120,17 @@ def tables(sets: Records, known: Sequence[str], confidence: float) -> str:
     return "\n\n".join(filter(None, texts)) + "\n"
 
 
+def _third_class_cells(figures: Classification) -> dict[str, str]:
+    """What counts beside recall where a model knows masks that are worn incorrectly."""
+    if figures.with_or_without is None:
+        return {}
+    cells = {"with or without": _percent(figures.with_or_without.fraction)}
+    incorrect = same_class(INCORRECT, figures.classes)
+    if incorrect:
+        cells[f"called {incorrect}"] = _percent(figures.classes[incorrect].precision)
+    return cells
+
+
 def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
     rows: Rows = []
     for record in sets:
@@ -133,6 +147,7 @@ def _class_rows(sets: Records, known: Sequence[str]) -> Rows:
                     "95 %": f"{low * 100:.1f}-{high * 100:.1f}",
                     "balanced": _percent(figures.balanced_accuracy),
                     **{label: _percent(figures.classes[label].recall) for label in known},
+                    **_third_class_cells(figures),
                     "ECE": f"{figures.calibration_error:.3f}",
                 }
                 rows.append(start | row)

@@ -257,6 +257,11 @@ def test_three_answers_are_compared_with_two(photos: Path, own_model: Callable[.
     both = ["--model", MODEL, "own.keras", "--dataset", "photos"]
     figures = evaluated(*both)["sets"][0]["rows"][1]["figures"]
     assert figures["own.keras"]["accuracy"] == 0.5  # the dark ones are called incorrect
+    assert figures["own.keras"]["with_or_without"] == {"count": 4, "total": 4}
+    header = table_cells()[0]
+    row = dict(zip(header, table_cells()[5], strict=True))
+    assert (row["model"], row["with or without"]) == ("own.keras", "100.00")
+    assert row["called Incorrect"] == "0.00"
     record = evaluated(*both, "--merge-incorrect", "without_mask")
     assert record["settings"]["merge_incorrect"] == "without_mask"
     assert record["models"][1]["class_names"] == ["with_mask", "without_mask"]

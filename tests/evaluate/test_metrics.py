@@ -43,6 +43,19 @@ def test_a_class_without_crops_has_no_recall_and_does_not_count() -> None:
     assert found.confusion == ((1, 1, 0), (0, 0, 0), (0, 0, 0))
 
 
+def test_with_or_without_counts_the_two_classes_beside_a_third() -> None:
+    """Two masked faces, one called incorrect but rather masked; one bare face called masked."""
+    names = ("no_mask", "incorrect", "Mask")
+    found = metrics.classification(
+        ["Mask", "Mask", "no_mask", "incorrect"],
+        np.array([[0.1, 0.1, 0.8], [0.1, 0.6, 0.3], [0.3, 0.1, 0.6], [0.2, 0.5, 0.3]]),
+        names,
+    )
+    assert found.correct == 2
+    assert found.with_or_without == metrics.Ratio(2, 3)
+    assert metrics.classification([MASKED], rows(0.9), NAMES).with_or_without is None
+
+
 def test_truth_goes_by_name_whatever_the_models_order() -> None:
     found = metrics.classification([UNMASKED], np.array([[0.9, 0.1]]), (UNMASKED, MASKED))
     assert found.accuracy == 1.0
