@@ -21,7 +21,7 @@ SHEAR = 0.15  # sideways, for each pixel down
 # Ranges of augment_face. A box of IoU 0.5 with the face, the least that counts as found, is off by
 # about a fifth of a side; most boxes are closer.
 FACE_SHIFT = 0.1
-FACE_ZOOM = (0.85, 1.2)
+FACE_ZOOM = (0.9, 1.2)
 FACE_ASPECT = 0.1
 FACE_SHEAR = 0.1
 # Width in pixels of faces in the distance: most faces in photographs of streets and rooms.
@@ -103,7 +103,7 @@ def augment_face(region: FaceRegion, size: tuple[int, int], rng: np.random.Gener
     of rng gives the same result.
     """
     face = _random_affine_crop(region, size, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         _random_erasing(face, rng)
     face = photometric_jitter(face, rng)
     if rng.random() < 0.15:

@@ -24,7 +24,8 @@ SOURCE = "drawn masks"  # its name among the sources of a model
 COPIED = 0.5  # ratio of the bare faces
 # How often each way is drawn. Under the chin and below the nose are what people do most.
 CHANCES = {
-    "proper": 0.3, "below_nose": 0.32, "on_chin": 0.28, "on_forehead": 0.03, "dangling": 0.07,
+    "proper": 0.3, "below_nose": 0.28, "on_chin": 0.24, "on_forehead": 0.03, "mouth_out": 0.05,
+    "over_eyes": 0.04, "dangling": 0.06,
 }  # fmt: skip
 LEAST_EYES = 8.0  # pixels between them; in smaller faces a drawn mask is a blot
 LEAST_IOU = 0.4  # of YuNet's box with the known one

@@ -19,6 +19,8 @@ WAYS = {
     "below_nose": INCORRECT,  # the nose is out
     "on_chin": INCORRECT,  # nose and mouth are out
     "on_forehead": INCORRECT,
+    "mouth_out": INCORRECT,  # too small a mask, or pulled up to speak
+    "over_eyes": INCORRECT,
     "dangling": INCORRECT,  # from one ear
 }
 
@@ -39,6 +41,8 @@ _PLACES = {
     "below_nose": _Place(0.8, 1.86, (0.4, 0.78), (0.26, 1.4), 0.9),
     "on_chin": _Place(1.38, 2.15, (0.38, 1.1), (0.12, 1.8), 1.0),
     "on_forehead": _Place(-1.1, -0.42, (0.3, -0.85), (0.38, -0.5)),
+    "mouth_out": _Place(0.2, 0.78, (0.42, 0.32), (0.35, 0.66)),
+    "over_eyes": _Place(-0.5, 0.42, (0.4, -0.35), (0.42, 0.25)),
 }
 # Medical masks, BGR: light blue, white, green, pink, black, lilac, grey; the first are the most.
 _MEDICAL = np.array([

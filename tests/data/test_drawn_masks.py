@@ -30,6 +30,8 @@ def changed(way: str, seed: int) -> np.ndarray:
         ("proper", [NOSE, MOUTH, CHIN], [EYES, FOREHEAD]),
         ("below_nose", [MOUTH, CHIN], [NOSE, EYES, FOREHEAD]),
         ("on_chin", [CHIN], [NOSE, MOUTH, EYES, FOREHEAD]),
+        ("mouth_out", [NOSE], [EYES, MOUTH, CHIN, FOREHEAD]),
+        ("over_eyes", [EYES], [MOUTH, CHIN, FOREHEAD]),
         ("on_forehead", [FOREHEAD], [EYES, NOSE, MOUTH, CHIN]),
         ("dangling", [], [EYES, NOSE, MOUTH, CHIN, FOREHEAD]),
     ],
