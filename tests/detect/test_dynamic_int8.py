@@ -49,7 +49,7 @@ def test_small_convolutions_stay_as_they_are(products: int) -> None:
 @pytest.mark.assets
 def test_the_ssd_finds_the_same_faces_in_int8(assets: Path) -> None:
     load = SSDFaceDetector.load
-    detectors = [load(assets / "face_detector", 1, True, int8) for int8 in (False, True)]
+    detectors = [load(assets / "face_detector", 1, int8) for int8 in (False, True)]
     paths = sorted((assets / "dataset").glob("*/*"))[::70]
     for path in paths:
         expected, faces = (detector.detect(read_image(path)) for detector in detectors)

@@ -74,6 +74,7 @@ def test_a_run_shows_its_frames_and_counts(
     assert [(row["label"], row["count"]) for row in last["in_view"]] == [
         ("with_mask", 1),
         ("without_mask", 0),
+        ("mask_weared_incorrect", 0),
     ]
     assert in_order(
         capsys.readouterr().out,
