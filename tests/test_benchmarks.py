@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import cv2
 import pytest
 
 from benchmarks import choose_margin, measure
@@ -129,6 +130,7 @@ def test_an_existing_export_is_used(drawn_training: DrawnTraining, tmp_path: Pat
     assert again.with_suffix(".tflite").resolve() == tmp_path / "in" / "m.tflite"
 
 
+@pytest.mark.skipif(not hasattr(cv2.dnn, "readNetFromCaffe"), reason="needs OpenCV 4")
 @pytest.mark.assets
 def test_both_ways_are_measured_on_real_files(run_script, assets: Path, tmp_path: Path) -> None:
     done = run_script(

@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -260,6 +261,9 @@ def test_a_defect_is_one_warning_and_the_run_goes_on(
     for _ in range(3):
         answer = served.get("picture.jpg")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (500, "no-store")
+    deadline = time.monotonic() + 10
+    while len(served.said) < 2 and time.monotonic() < deadline:  # it is said after the answer
+        time.sleep(0.01)
     (line,) = served.said[1:]
     assert line.startswith("web page: unexpected TypeError")
     assert served.get("state.json").status_code == 200
