@@ -12,14 +12,13 @@ from facemask.detect.types import MaskDetection
 from facemask.images import shrink
 from facemask.output.drawing import draw_detections
 
-# A picture of 1280x720 pixels takes 3 to 4 ms of a core, half of it to encode and half to send. So
-# many a second, with their faces drawn, take less than a tenth of what finding the faces in 30
-# frames a second takes; see benchmarks/bench_page.py.
-MAX_RATE = 12.0  # pictures a second
+# Enough to watch people by. A picture of 1280x720 pixels takes 2 to 3 ms of a core to draw and
+# encode, and 1 ms to send; finding the faces in a frame takes 20. See benchmarks/bench_page.py.
+MAX_RATE = 10.0  # pictures a second
 MAX_SIDE = 1280  # pixels; larger frames are shrunk
 QUALITY = 80  # of JPEG, in per cent; the pixels around letters show below 75
 WAIT_S = 2.0  # for a frame that the viewer does not have
-POLL_S = 0.01  # between two looks for it
+POLL_S = 0.02  # between two looks for it
 
 
 class Picture(NamedTuple):
@@ -61,16 +60,19 @@ class Pictures:
         seen: the number of the viewer's picture, as text; any other text is that of no picture.
         """
         end = time.monotonic() + WAIT_S
+        if self._encoded and str(self._encoded.number) == seen:
+            # No look before the next one is due: the looks would take as long as the picture.
+            await asyncio.sleep(self._due_s - time.monotonic())
         while self._newest is None or str(self._newest[0]) == seen:
             if self._closed or time.monotonic() > end:
                 return None
             await asyncio.sleep(POLL_S)
         async with self._encoding:
-            if self._encoded and str(self._encoded.number) == seen:
-                await asyncio.sleep(self._due_s - time.monotonic())
             number, *_ = newest = self._newest
-            if not self._encoded or (
-                number != self._encoded.number and time.monotonic() >= self._due_s
+            last = self._encoded
+            if not last or (
+                number != last.number
+                and (time.monotonic() >= self._due_s or str(last.number) == seen)
             ):
                 self._due_s = time.monotonic() + 1 / MAX_RATE
                 self._encoded = Picture(number, await asyncio.to_thread(encode, *newest[1:]))

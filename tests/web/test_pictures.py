@@ -123,6 +123,33 @@ def test_pictures_come_at_a_limited_rate(
     run(use)
 
 
+def test_nobody_looks_for_a_picture_before_its_time(
+    encodings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look wakes the thread; thirty a second for each viewer cost more than the pictures."""
+    monkeypatch.setattr(pictures, "MAX_RATE", 5.0)
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noting(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(seconds)
+
+    async def use(shown: Pictures) -> None:
+        shown.show(1, grey(1))
+        await shown.after("")
+        monkeypatch.setattr(asyncio, "sleep", noting)
+        waiting = asyncio.ensure_future(shown.after("1"))
+        await sleep(0.02)
+        shown.show(2, grey(2))
+        newest = await waiting
+        assert newest
+        assert newest.number == 2
+        assert len(waits) == 1
+
+    run(use)
+
+
 def test_faces_are_drawn_on_a_copy(encodings: list[int]) -> None:
     frame, face = grey(90), MaskDetection(FaceBox(10, 10, 30, 30, 0.9), "with_mask", 0.9)
 
