@@ -20,6 +20,7 @@ WITH_ASSETS = {
     **dict.fromkeys(OF_DETECTION, "--repeats"),
     "compare_bases": "--backbones",
     "bench_training": "--seeds",
+    "face_network_tries": "--tries",
 }
 OPTIONS = {
     **WITH_ASSETS,

@@ -49,7 +49,12 @@ def describe(precision: AveragePrecision) -> str:
 
 
 def calibrate(network: Any, images: Sequence[AnnotatedImage]) -> tuple[float, float]:
-    """The scale and the offset that calibrate the logit of a face.
+    """The scale and the offset that calibrate a network's logit of a face; see calibration."""
+    return calibration(detect_images(network_detector(network), images))
+
+
+def calibration(images: Sequence[ImageBoxes]) -> tuple[float, float]:
+    """The scale and the offset that calibrate the logit of a face, from boxes of validation images.
 
     The scale is that of a logistic regression of whether a box matches a face (Platt, Probabilistic
     Outputs for Support Vector Machines, 1999). The offset moves the confidence that F1_TOLERANCE
@@ -58,7 +63,7 @@ def calibrate(network: Any, images: Sequence[AnnotatedImage]) -> tuple[float, fl
     from sklearn.linear_model import LogisticRegression
 
     scores, correct = [], []
-    for image in detect_images(network_detector(network), images):
+    for image in images:
         scores += image.scores.tolist()
         matches = match_boxes(image.faces, image.boxes, image.scores)
         correct += [match is not None for match in matches]

@@ -1,0 +1,142 @@
+"""What changes of the built-in face detector do to the validation photographs.
+
+    python benchmarks/face_network_tries.py
+
+The shipped network (ratio .8 of its training's weights, whole numbers, 800 pixels) and others:
+more or less of YuNet's weights, which the training began with (WiSE-FT), other sizes of the input,
+float32 for some or all layers, and boxes that end elsewhere. For each folder of annotated scenes it
+shows mAP@.5, and the unmasked faces that are found at the confidence which the calibration would
+move to .5; and of the crops of real_crops, how many get one box. Takes some minutes.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import ASSETS, PROJECT, leave_without, table
+
+sys.path.insert(0, str(PROJECT))
+from facemask.data.scenes import load_scenes
+from facemask.data.splits import read_split
+from facemask.detect import builtin
+from facemask.detect.litert import LiteRTModel
+from facemask.evaluate.detection import ImageBoxes, average_precision, detection_metrics
+from facemask.files import file_digest
+from facemask.images import list_files, read_image, resize
+from facemask.train.export import convert
+from facemask.train_face_detector.network import OUTPUT_LAYERS, build_face_network, load_yunet
+from facemask.train_face_detector.pseudo_labels import annotated
+from facemask.train_face_detector.samples import AnnotatedImage
+from facemask.train_face_detector.trainer import read_weights
+from facemask.train_face_detector.validation import calibration, network_detector
+
+SCENES = ("scenes", "scenes2", "scenes3")
+CROPS = "real_crops"
+SHIPPED_RATIO = 0.8
+SHIPPED = PROJECT / "face_detector" / "builtin-start.weights.h5"
+PYRAMID = ("neck_", "shared_")
+
+
+@dataclass(frozen=True)
+class Try:
+    ratio: float = SHIPPED_RATIO  # of the trained weights; the rest is YuNet's
+    size: int = builtin.LONGER_SIDE
+    float_layers: tuple[str, ...] | None = None  # the others in int8; None for all in float32
+    top: float = 0.0  # how much higher boxes begin, in ratios of their height
+    enlargement: float = builtin.MAX_ENLARGEMENT
+
+
+TRIES = {
+    "float32, ratio .8": Try(),
+    "ratio 1": Try(ratio=1.0),
+    "ratio .9": Try(ratio=0.9),
+    "ratio .7": Try(ratio=0.7),
+    "640 pixels": Try(size=640),
+    "960 pixels": Try(size=960),
+    "int8, as shipped": Try(float_layers=OUTPUT_LAYERS),
+    "int8, pyramid in float32": Try(float_layers=(*OUTPUT_LAYERS, *PYRAMID)),
+    "boxes .04 higher": Try(top=0.04),
+    "boxes .08 higher": Try(top=0.08),
+    "enlarged without limit": Try(enlargement=np.inf),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Changes of the built-in face detector.")
+    parser.add_argument("--assets", type=Path, default=ASSETS, metavar="DIR", help="photographs")
+    parser.add_argument(
+        "--tries", nargs="+", choices=TRIES, default=list(TRIES), metavar="NAME", help="(all)"
+    )
+    args = parser.parse_args()
+    leave_without(args.assets)
+    parts = read_split(PROJECT / "face_detector" / "builtin.split.json")
+
+    def in_validation(path: Path) -> bool:
+        return parts.get(file_digest(path)) == "validation"
+
+    scenes = {
+        name: [
+            annotated(scene, name)
+            for scene in load_scenes(args.assets / name).scenes
+            if in_validation(scene.path)
+        ]
+        for name in SCENES
+    }
+    crops = [path for path in list_files(args.assets / CROPS) if in_validation(path)]
+    network = build_face_network()
+    load_yunet(network, args.assets / "face_detector" / "yunet_n_640_640.onnx")
+    yunet, shipped = network.get_weights(), read_weights(SHIPPED)
+    rows = []
+    for name in args.tries:
+        ratio = TRIES[name].ratio / SHIPPED_RATIO
+        network.set_weights(
+            [(1 - ratio) * a + ratio * b for a, b in zip(yunet, shipped, strict=True)]
+        )
+        rows.append([name, *figures(TRIES[name], network, scenes, crops)])
+        print(table([""], rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    print(table(["", *SCENES, f"one box, {CROPS}"], rows))
+
+
+def figures(
+    change: Try, network: Any, scenes: dict[str, list[AnnotatedImage]], crops: Sequence[Path]
+) -> list[str]:
+    """Of each folder of scenes mAP@.5 and the unmasked faces found; then the crops with one box."""
+    builtin.LONGER_SIDE, builtin.MAX_ENLARGEMENT = change.size, change.enlargement
+    if change.float_layers is not None:
+        network = quantized(network, change.float_layers, [*chain(*scenes.values())])
+    detect = network_detector(network)
+
+    def boxes(image: AnnotatedImage) -> ImageBoxes:
+        found, scores = detect(read_image(image.path))
+        found[:, 1] -= change.top * (found[:, 3] - found[:, 1])
+        return ImageBoxes(image.faces, found, scores, image.labels)
+
+    found = {name: [boxes(image) for image in images] for name, images in scenes.items()}
+    scale, offset = calibration([*chain(*found.values())])
+    confidence = 1 / (1 + np.exp(offset / scale))
+    cells = []
+    for images in found.values():
+        unmasked = detection_metrics(images, confidence, [])["by_label"]["without_mask"]
+        plain = [ImageBoxes(image.faces, image.boxes, image.scores) for image in images]
+        cells.append(f"{average_precision(plain).ap50:.3f} / {unmasked.fraction:.2f}")
+    counts = [np.sum(detect(read_image(path))[1] > confidence) for path in crops]
+    return [*cells, f"{counts.count(1)} of {len(counts)}"]
+
+
+def quantized(network: Any, layers: Sequence[str], images: Sequence[AnnotatedImage]) -> Any:
+    """A network in whole numbers, but for layers whose names begin so; called as the network."""
+    size = builtin.input_size(builtin.LONGER_SIDE * 3 // 4, builtin.LONGER_SIDE)
+    ranges = [resize(read_image(image.path), size).astype(np.float32) for image in images]
+    path = Path("network.tflite")  # for messages; nothing is written
+    content = convert(path, network, (1, None, None, 3), "int8", ranges, layers)
+    model = LiteRTModel.from_bytes(path, content)
+    return lambda batch, training: model(batch)
+
+
+if __name__ == "__main__":
+    main()
