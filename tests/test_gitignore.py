@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,10 @@ OUTPUTS = {
     *("-o", "--output", "--json", "--csv", "--parts", "--snapshots", "--plot", "--report"),
     *("--cache", "--tensorboard", "--keep-weights"),
 }
+INPUTS = {
+    *("-i", "--image", "--source", "-d", "--dataset", "--scenes", "--detected", "--video"),
+    *("--groups",),
+}
 # What is written without being named.
 UNNAMED = [
     "example_01_mask.png",
@@ -33,15 +36,19 @@ UNNAMED = [
 ]
 
 
-def documented_outputs() -> set[str]:
-    """The relative paths that commands in the documents write to, by the option before them."""
-    outputs = set()
+def documented_paths(options: set[str]) -> set[str]:
+    """The relative paths that commands in the documents have behind one of these options."""
+    paths = set()
     for path in (path for pattern in DOCUMENTS for path in PROJECT.glob(pattern)):
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for command in re.findall(r"\bpython (?:-m )?[\w./]+ [^`\n]*", text):
-            words = shlex.split(command, comments=True)
-            outputs |= {value for option, value in pairwise(words) if option in OUTPUTS}
-    return {path for path in outputs if re.match(r"\w[^:]*$", path)}
+            option = ""
+            for word in shlex.split(command, comments=True):
+                if word.startswith("-"):
+                    option = word
+                elif option in options:
+                    paths.add(word)
+    return {path for path in paths if re.match(r"[^\W\d][^:]*$", path)}
 
 
 def is_ignored(path: str) -> bool:
@@ -52,9 +59,18 @@ def is_ignored(path: str) -> bool:
 
 
 def test_what_the_documented_commands_write_is_ignored() -> None:
-    outputs = documented_outputs()
+    outputs = documented_paths(OUTPUTS)
     assert {"out.png", "annotated/", "found.json", "found.csv", "annotated.mp4"} <= outputs
     assert [path for path in sorted({*outputs, *UNNAMED}) if not is_ignored(path)] == []
+
+
+def test_the_photographs_and_videos_that_the_documented_commands_read_are_ignored() -> None:
+    inputs = documented_paths(INPUTS)
+    assert {"photos/", "street.mp4", "dataset", "scenes", "my_photographs"} <= inputs
+    # But for placeholders, as DIR, and what is part of the project.
+    yours = {path for path in inputs if path[0].islower() and not (PROJECT / path).is_file()}
+    yours -= {"examples"}
+    assert [path for path in sorted(yours) if not is_ignored(path)] == []
 
 
 def test_what_belongs_to_the_project_is_not() -> None:
