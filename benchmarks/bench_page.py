@@ -9,8 +9,8 @@ busy for both, and no start is measured. The run with the page has turns with no
 with viewers, who take each picture as soon as it comes and the state once a second, as a browser
 does. The turns of a round come in random order. Only the processor time of the script's process
 counts, system time included. A ratio is that of two turns of a round; shown are the median and the
-middle half. A machine that can't process 30 frames a second sends as many pictures with fewer
-frames: then the ratios say too much.
+middle half. A busy machine drops frames, and sends as many pictures: the ratio is what it would be
+with 30 frames a second.
 """
 
 import http.server
@@ -69,7 +69,10 @@ def main() -> None:
     rows = []
     for viewers, measured in turns.items():
         times, frames = zip(*measured, strict=True)
-        ratios = [a / b for a, b in zip(times, without, strict=True)]
+        ratios = [
+            1 + (time_ms - base_ms) * rate / (base_ms * RATE)
+            for (time_ms, rate), base_ms in zip(measured, without, strict=True)
+        ]
         rows.append(
             [
                 "no page" if viewers is None else f"page, {viewers} viewers",

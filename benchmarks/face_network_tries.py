@@ -56,6 +56,7 @@ TRIES = {
     "ratio 1": Try(ratio=1.0),
     "ratio .9": Try(ratio=0.9),
     "ratio .7": Try(ratio=0.7),
+    "ratio 0, YuNet": Try(ratio=0.0),
     "640 pixels": Try(size=640),
     "960 pixels": Try(size=960),
     "int8, as shipped": Try(float_layers=OUTPUT_LAYERS),
