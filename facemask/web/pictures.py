@@ -12,9 +12,10 @@ from facemask.detect.types import MaskDetection
 from facemask.images import shrink
 from facemask.output.drawing import draw_detections
 
-# Enough to watch people by. A picture of 1280x720 pixels takes 2 to 3 ms of a core to draw and
-# encode, and 1 ms to send; finding the faces in a frame takes 20. See benchmarks/bench_page.py.
-MAX_RATE = 10.0  # pictures a second
+# Enough to watch people by, and less than a tenth of the work on 30 frames a second: a picture of
+# 1280x720 pixels takes 2 to 3 ms of a core to draw and encode, and up to 1 ms to send to each
+# viewer, while finding the faces in a frame takes 20. See benchmarks/bench_page.py.
+MAX_RATE = 8.0  # pictures a second
 MAX_SIDE = 1280  # pixels; larger frames are shrunk
 QUALITY = 80  # of JPEG, in per cent; the pixels around letters show below 75
 WAIT_S = 2.0  # for a frame that the viewer does not have
