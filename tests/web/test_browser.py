@@ -99,9 +99,9 @@ def resize(chromium: Any, width: int, height: int) -> None:
 
 
 def until(chromium: Any, script: str, wanted: Callable[[Any], bool]) -> Any:
-    """What a script returns, once it is as wanted."""
+    """What a script returns, once it is as wanted; null, as on a page that loads, never is."""
     end = time.monotonic() + 30.0
-    while not wanted(value := chromium.execute_script(f"return {script}")):
+    while (value := chromium.execute_script(f"return {script}")) is None or not wanted(value):
         assert time.monotonic() < end, (script, value)
         time.sleep(0.05)
     return value
@@ -110,7 +110,7 @@ def until(chromium: Any, script: str, wanted: Callable[[Any], bool]) -> Any:
 def text_of(chromium: Any, name: str, wanted: str) -> str:
     """The text of an element, once it has the wanted part."""
     return until(
-        chromium, f"document.getElementById('{name}').innerText", lambda text: wanted in text
+        chromium, f"document.getElementById('{name}')?.innerText", lambda text: wanted in text
     )
 
 
@@ -160,7 +160,7 @@ def test_the_page_fits(run: Run, chromium: Any, width: int) -> None:
     resize(chromium, width, 760)
     chromium.get(run.url)
     text_of(chromium, "alerts", "No Mask")
-    until(chromium, "document.getElementById('picture').hidden", lambda hidden: not hidden)
+    until(chromium, "document.getElementById('picture')?.hidden", lambda hidden: not hidden)
     assert chromium.execute_script("return document.documentElement.scrollWidth") == width
     picture, facts = chromium.execute_script(
         "return ['figure', '.facts'].map(name => {"
@@ -190,7 +190,7 @@ def test_a_wrong_token_is_asked_for_again_and_the_right_one_opens(run: Run, chro
         chromium.find_element("id", "token").send_keys(token)
         chromium.find_element("tag name", "button").click()
         if token == "wrong":
-            until(chromium, "document.body.innerText", lambda text: "token is wrong" in text)
+            until(chromium, "document.body?.innerText", lambda text: "token is wrong" in text)
     text_of(chromium, "status", "running")
     assert chromium.current_url == run.plain_url
     (refused,) = [
@@ -220,7 +220,7 @@ def test_one_viewer_too_many_is_told_and_let_in_later(
     assert chromium.execute_script("return document.getElementById('picture').hidden")
     text_of(chromium, "in_view", "Mask")
     monkeypatch.setattr(access, "MAX_VIEWERS", 1)
-    until(chromium, "document.getElementById('picture').hidden", lambda hidden: not hidden)
+    until(chromium, "document.getElementById('picture')?.hidden", lambda hidden: not hidden)
 
 
 def test_the_end_of_the_program_is_told(chromium: Any) -> None:
