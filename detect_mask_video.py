@@ -68,11 +68,12 @@ def main(argv: list[str] | None = None) -> int:
 
         labeller = FaceLabeller(networks, track_log, args.confidence, args.uncertain, timings)
         every_frame = args.classify_every_frame or photographs or not track_log
-        find = labeller.in_every_frame if every_frame else labeller.by_track
+        label = labeller.in_every_frame if every_frame else labeller.by_track
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
         if page:
             page.follow(args.class_names, source, track_log, alerts, errors)
-        frames = enter(labelled_frames(source, find, timings))
+        each = args.detect_every_frame or not track_log
+        frames = enter(labelled_frames(source, labeller.find, label, timings, each))
         frames = hide_faces(frames, photographs) if args.blur else frames
         with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
             for number, labelled in enumerate(frames, start=1):

@@ -53,6 +53,12 @@ class FaceBox:
         corners = round(self.x1 * x), round(self.y1 * y), round(self.x2 * x), round(self.y2 * y)
         return FaceBox(*corners, self.confidence)
 
+    def towards(self, other: "FaceBox", ratio: float) -> "FaceBox":
+        """Linear interpolation: this box at ratio 0, the other one at 1; also of the confidence."""
+        start, end = (np.array([*box.corners, box.confidence]) for box in (self, other))
+        *corners, confidence = (start + ratio * (end - start)).tolist()
+        return FaceBox(*map(round, corners), confidence)
+
     def expand(self, margin: float) -> "FaceBox":
         """The box grown on each side by `margin` times its width or height."""
         dx, dy = round(self.width * margin), round(self.height * margin)

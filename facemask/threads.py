@@ -24,8 +24,8 @@ def in_order(
     """function(item) for each item, in the order of the items, computed on `workers` threads.
 
     At most `ahead` items are taken before their result is requested, so that a slow reader does
-    not fill the memory. An exception of the function, KeyboardInterrupt too, is raised at its place
-    in the order. With one worker there are no threads: each item is processed on request. Close the
+    not fill the memory. An exception of the function, KeyboardInterrupt too, or of the items is
+    raised at its place in the order. With one worker there are no threads: each item is processed on request. Close the
     generator (contextlib.closing) to end its threads when not reading it to the end.
     """
     if workers == 1:
@@ -51,9 +51,20 @@ def _on_threads(
 ) -> Generator[R, None, None]:
     pool = ThreadPoolExecutor(workers)
     futures: deque[Future[R]] = deque()
+
+    def submitted() -> Iterator[Future[R]]:
+        """A future for each item. An error of the items comes as the last one."""
+        try:
+            for item in items:
+                yield pool.submit(function, item)
+        except Exception as error:
+            failed = Future[R]()
+            failed.set_exception(error)
+            yield failed
+
     try:
-        for item in items:
-            futures.append(pool.submit(function, item))
+        for future in submitted():
+            futures.append(future)
             if len(futures) >= ahead:
                 yield futures.popleft().result()
         while futures:

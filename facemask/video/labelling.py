@@ -3,23 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import starmap
-from typing import TypeVar
+from functools import partial
+from itertools import chain, starmap
+from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 
-from facemask.detect.pipeline import check_uncertain, classify_faces, detect_masks
+from facemask.detect.pipeline import check_uncertain, classify_faces
 from facemask.detect.pool import Networks
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
 from facemask.threads import in_order, one_thread_per_image, read_ahead
 from facemask.timings import Timings
+from facemask.video.segments import MAX_FRAMES, Segment, find_faces, segments
 from facemask.video.sources import Source, TimedFrame
 from facemask.video.track_log import TrackLog
 
-T = TypeVar("T")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 READ_AHEAD = 2  # frames: enough that no thread waits for the decoder
 
@@ -47,11 +49,14 @@ class FaceLabeller:
         with networks.classifier() as classifier:
             check_uncertain(classifier, uncertain)
 
-    def in_every_frame(self, image: np.ndarray) -> Finish:
-        """Find the faces of an image (H, W, 3) uint8, BGR, and classify all of them."""
-        with self._networks.acquire() as pair:
-            thresholds = self._confidence, self._uncertain
-            detections = detect_masks(image, *pair, *thresholds, self._timings)
+    def find(self, image: np.ndarray) -> Sequence[FaceBox]:
+        """The faces of an image (H, W, 3) uint8, BGR."""
+        with self._networks.detector() as detector, self._timings.stage("detect"):
+            return detector.detect(image, self._confidence)
+
+    def in_every_frame(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
+        """Classify all faces of an image (H, W, 3) uint8, BGR."""
+        detections = self._classify(image, faces)
 
         def finish(time_s: float) -> Sequence[MaskDetection]:
             if self._track_log is None:
@@ -61,16 +66,13 @@ class FaceLabeller:
 
         return finish
 
-    def by_track(self, image: np.ndarray) -> Finish:
-        """Find the faces of an image (H, W, 3) uint8, BGR.
+    def by_track(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
+        """Classify those faces of an image (H, W, 3) uint8, BGR, whose track has something to learn.
 
-        Only those whose track has something to learn are classified; see video.schedule. There must
-        be a track log, not of photographs.
+        See video.schedule. There must be a track log, not of photographs.
         """
         track_log = self._track_log
         assert track_log
-        with self._networks.detector() as detector, self._timings.stage("detect"):
-            faces = detector.detect(image, self._confidence)
 
         def finish(time_s: float) -> Sequence[MaskDetection]:
             with self._timings.stage("track"):
@@ -101,7 +103,11 @@ class LabelledFrame:
 
 @contextmanager
 def labelled_frames(
-    source: Source, find: Callable[[np.ndarray], Finish], timings: Timings
+    source: Source,
+    find: Callable[[np.ndarray], Sequence[FaceBox]],
+    label: Callable[[np.ndarray, Sequence[FaceBox]], Finish],
+    timings: Timings,
+    detect_every_frame: bool = False,
 ) -> Iterator[Iterator[LabelledFrame]]:
     """A context manager that gives an iterator over the frames of a source and their faces.
 
@@ -109,35 +115,44 @@ def labelled_frames(
     and shown. This is done with a frame of a live source only when it is asked for: of a camera the
     newest frame matters, and frames computed ahead would be old when shown.
 
-    find: a method of FaceLabeller. Where it, or what it returns, raises anything else than a
-    FacemaskError, that is the frame's problem alone. timings: what the stage "read" is added to.
+    find, label: methods of FaceLabeller. Where they, or what label returns, raise anything else
+    than a FacemaskError, that is the frame's problem alone. timings: what the stage "read" is added
+    to. detect_every_frame: otherwise the faces in some frames of a video file are interpolated, see
+    video.segments.
     The iterator raises what the source raises, and FacemaskErrors of `find`. No thread is left
     when the block ends.
     """
 
-    def find_faces(timed: TimedFrame) -> tuple[TimedFrame, Finish | Exception]:
-        return timed, _outcome(find, timed[1])
+    def find_and_label(segment: Segment) -> list[tuple[TimedFrame, Finish | Exception]]:
+        found = find_faces(segment, partial(_outcome, find))
+        return [
+            (frame, faces if isinstance(faces, Exception) else _outcome(label, frame[1], faces))
+            for frame, faces in zip(segment.frames, found, strict=True)
+        ]
 
-    def label(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:
+    def finished(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:
         time_s, image = timed
         faces = finish if isinstance(finish, Exception) else _outcome(finish, time_s)
         if isinstance(faces, Exception):
             return LabelledFrame(time_s, image, problem=faces)
         return LabelledFrame(time_s, image, faces)
 
+    every_frame = detect_every_frame or source.live or source.photographs
     with ExitStack() as stack:
         workers = stack.enter_context(one_thread_per_image(wanted=not source.live))
         frames = timings.taking("read", source.frames())
         if workers > 1:
             frames = stack.enter_context(closing(read_ahead(frames, READ_AHEAD)))
-        found = stack.enter_context(closing(in_order(find_faces, frames, workers, workers + 2)))
-        yield starmap(label, found)
+        parts = segments(frames, 1 if every_frame else MAX_FRAMES)
+        done = in_order(find_and_label, parts, workers, workers + 1 + every_frame)
+        done = stack.enter_context(closing(done))
+        yield starmap(finished, chain.from_iterable(done))
 
 
-def _outcome(step: Callable[[T], R], argument: T) -> R | Exception:
+def _outcome(step: Callable[[*Ts], R], *arguments: *Ts) -> R | Exception:
     """What a step returns, or the exception that it raises; raises FacemaskErrors."""
     try:
-        return step(argument)
+        return step(*arguments)
     except FacemaskError:
         raise
     except Exception as problem:

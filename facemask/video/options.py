@@ -163,6 +163,12 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         " box or confidence changes, and every 0.4 seconds",
     )
     add(
+        "--detect-every-frame",
+        action="store_true",
+        help="look for faces in every frame of a file, and not only in each fourth and where faces"
+        " come, go or can't be followed",
+    )
+    add(
         "-o",
         "--output",
         type=file_with_suffix(*VIDEO_SUFFIXES),

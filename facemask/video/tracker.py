@@ -73,10 +73,7 @@ class Track:
 
 
 class Tracker:
-    """Tracks the faces of a video; its frames come in order.
-
-    Boxes are matched greedily: the most similar pair of a detection and a track first.
-    """
+    """Tracks the faces of a video; its frames come in order."""
 
     def __init__(self, memory_s: float = MEMORY_S, vote_s: float = VOTE_S):
         self._memory_s, self._vote_s = memory_s, vote_s
@@ -113,17 +110,7 @@ class Tracker:
     def _match(self, faces: Sequence[FaceBox], time_s: float) -> list[Track]:
         """The track that each face of a frame continues, or a new one."""
         self._end_tracks(before_s=time_s - self._memory_s)
-        similarities = _similarities(
-            as_array(faces), as_array([track.box for track in self.current])
-        )
-        pairs = sorted(
-            (-similarities[index, track_index], index, track_index)
-            for index, track_index in np.argwhere(similarities > 0).tolist()
-        )
-        matched: dict[int, int] = {}  # index of a face: index of its track
-        for _, index, track_index in pairs:
-            if index not in matched and track_index not in matched.values():
-                matched[index] = track_index
+        matched = match(faces, [track.box for track in self.current])
         numbers = count(self._count + 1)
         return [
             self.current[matched[index]]
@@ -163,6 +150,23 @@ class Tracker:
         """End the tracks whose face was last found before that time."""
         self._ended += [track for track in self.current if track.last_s < before_s]
         self.current = [track for track in self.current if track.last_s >= before_s]
+
+
+def match(faces: Sequence[FaceBox], others: Sequence[FaceBox]) -> dict[int, int]:
+    """Pairs of boxes that show the same face a moment apart: index of a face, index of the other.
+
+    They are matched greedily: the most similar pair first.
+    """
+    similarities = _similarities(as_array(faces), as_array(others))
+    pairs = sorted(
+        (-similarities[index, other], index, other)
+        for index, other in np.argwhere(similarities > 0).tolist()
+    )
+    matched: dict[int, int] = {}
+    for _, index, other in pairs:
+        if index not in matched and other not in matched.values():
+            matched[index] = other
+    return matched
 
 
 def _similarities(faces: np.ndarray, tracks: np.ndarray) -> np.ndarray:
