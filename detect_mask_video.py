@@ -117,7 +117,7 @@ def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":
 
     face = find(args.face)
     options = ensure_weights(args.detector, face, info), args.tiles, args.merge_incorrect
-    networks = Networks(face, args.model, info, *options, threads=threads)
+    networks = Networks(face, args.model, info, *options, threads=threads, int8=True)
     networks.load()
     return networks
 

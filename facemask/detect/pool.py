@@ -28,17 +28,18 @@ class Networks:
         tiles: int = 1,
         merge_incorrect: str | None = None,
         threads: int | None = None,
+        int8: bool = False,
     ):
         """face: the folder of the detector's weights; model: a file for MaskClassifier.load.
 
-        announce: takes the messages of load. detector (its name), tiles: see
+        announce: takes the messages of load. detector (its name), tiles, int8: see
         registry.load_detector. threads: for each network that LiteRT runs; by default, for the
         detector those of OpenCV, and for the classifier see LiteRTModel.load. merge_incorrect: a
         class for MaskClassifier.merge_incorrect, if that is wanted.
         """
         self._face, self._model, self._announce = face, model, announce
         self._detector, self._tiles = detector, tiles
-        self._threads, self._merge_incorrect = threads, merge_incorrect
+        self._threads, self._int8, self._merge_incorrect = threads, int8, merge_incorrect
         self._free_detectors: list[Detector] = []
         self._free_classifiers: list[Classifier] = []
         self._shared: Classifier | None = None
@@ -87,7 +88,7 @@ class Networks:
     def _load_detector(self) -> Detector:
         # Inside threads.one_thread_per_image, OpenCV's number of threads is 1.
         threads = self._threads or cv2.getNumThreads()
-        return load_detector(self._detector, self._face, threads, self._tiles)
+        return load_detector(self._detector, self._face, threads, self._tiles, self._int8)
 
     def _load_classifier(self) -> MaskClassifier:
         # The first copy says what is to be said.

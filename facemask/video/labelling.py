@@ -54,7 +54,9 @@ class FaceLabeller:
         with self._networks.detector() as detector, self._timings.stage("detect"):
             return detector.detect(image, self._confidence)
 
-    def in_every_frame(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
+    def in_every_frame(
+        self, image: np.ndarray, faces: Sequence[FaceBox], interpolated: bool
+    ) -> Finish:
         """Classify all faces of an image (H, W, 3) uint8, BGR."""
         detections = self._classify(image, faces)
 
@@ -66,7 +68,7 @@ class FaceLabeller:
 
         return finish
 
-    def by_track(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
+    def by_track(self, image: np.ndarray, faces: Sequence[FaceBox], interpolated: bool) -> Finish:
         """Classify those faces of an image (H, W, 3) uint8, BGR, whose track has something to learn.
 
         See video.schedule. There must be a track log, not of photographs.
@@ -76,7 +78,7 @@ class FaceLabeller:
 
         def finish(time_s: float) -> Sequence[MaskDetection]:
             with self._timings.stage("track"):
-                return track_log.label(faces, image, time_s, self._classify)
+                return track_log.label(faces, image, time_s, self._classify, interpolated)
 
         return finish
 
@@ -105,7 +107,7 @@ class LabelledFrame:
 def labelled_frames(
     source: Source,
     find: Callable[[np.ndarray], Sequence[FaceBox]],
-    label: Callable[[np.ndarray, Sequence[FaceBox]], Finish],
+    label: Callable[[np.ndarray, Sequence[FaceBox], bool], Finish],
     timings: Timings,
     detect_every_frame: bool = False,
 ) -> Iterator[Iterator[LabelledFrame]]:
@@ -126,8 +128,13 @@ def labelled_frames(
     def find_and_label(segment: Segment) -> list[tuple[TimedFrame, Finish | Exception]]:
         found = find_faces(segment, partial(_outcome, find))
         return [
-            (frame, faces if isinstance(faces, Exception) else _outcome(label, frame[1], faces))
-            for frame, faces in zip(segment.frames, found, strict=True)
+            (
+                frame,
+                faces
+                if isinstance(faces, Exception)
+                else _outcome(label, frame[1], faces, interpolated),
+            )
+            for frame, (faces, interpolated) in zip(segment.frames, found, strict=True)
         ]
 
     def finished(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:

@@ -23,8 +23,7 @@ MAX_FRAMES = 4  # of a segment
 MAX_S = 0.2  # from the last frame of a segment to the next one's: a tenth of a step
 MAX_BYTES = 64 * 2**20  # of a segment's images: two frames of 3840x2160 pixels
 
-# The faces of a frame, or what went wrong while they were searched.
-Found = Sequence[FaceBox] | Exception
+Found = Sequence[FaceBox] | Exception  # the faces of a frame, or why they could not be found
 
 
 @dataclass(eq=False)
@@ -72,8 +71,12 @@ def segments(frames: Iterable[TimedFrame], max_frames: int = MAX_FRAMES) -> Iter
         raise ended_by
 
 
-def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[Found]:
-    """The faces of each frame of a segment; the segment before must be in work, or done.
+def find_faces(
+    segment: Segment, detect: Callable[[np.ndarray], Found]
+) -> list[tuple[Found, bool]]:
+    """The faces of each frame of a segment, and whether they are interpolated.
+
+    The segment before must be in work on another thread, or done.
 
     What detect raises is raised, by the segments that follow too.
     """
@@ -83,10 +86,11 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
         segment.last.set_exception(error)
         raise
     if segment.before is None:
-        return [segment.last.result()]
+        return [(segment.last.result(), False)]
     before_s, before = segment.before
     times = [before_s, *(time_s for time_s, _ in segment.frames)]
     found: dict[int, Found] = {0: before.result(), len(segment.frames): segment.last.result()}
+    between: dict[int, Found] = {}
 
     def fill(left: int, right: int) -> None:
         if right - left < 2:
@@ -100,10 +104,13 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
             return
         for index in range(left + 1, right):
             ratio = (times[index] - times[left]) / (times[right] - times[left])
-            found[index] = [first.towards(second, ratio) for first, second in pairs]
+            between[index] = [first.towards(second, ratio) for first, second in pairs]
 
     fill(0, len(segment.frames))
-    return [found[index] for index in range(1, len(times))]
+    return [
+        (between[index], True) if index in between else (found[index], False)
+        for index in range(1, len(times))
+    ]
 
 
 def same_faces(before: Found, after: Found) -> list[tuple[FaceBox, FaceBox]] | None:

@@ -76,11 +76,16 @@ class TrackLog:
         return detections if self._photographs else tracked
 
     def label(
-        self, faces: Sequence[FaceBox], frame: np.ndarray, time_s: float, classify: Classify
+        self,
+        faces: Sequence[FaceBox],
+        frame: np.ndarray,
+        time_s: float,
+        classify: Classify,
+        interpolated: bool = False,
     ) -> Sequence[MaskDetection]:
         """As update, for faces that are not classified yet; see Tracker.label."""
         self._end_scene(frame)
-        tracked = self._tracker.label(faces, time_s, lambda due: classify(frame, due))
+        tracked = self._tracker.label(faces, time_s, lambda due: classify(frame, due), interpolated)
         self._count(tracked)
         return tracked
 

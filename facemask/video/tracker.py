@@ -96,14 +96,20 @@ class Tracker:
         faces: Sequence[FaceBox],
         time_s: float,
         classify: Callable[[Sequence[FaceBox]], Sequence[MaskDetection]],
+        interpolated: bool = False,
     ) -> list[MaskDetection]:
         """As update, for faces that are not classified yet: only those that are due will be.
 
         classify: gives faces of this frame with their classes, in the same order. What it raises is
-        raised; the frame is then as if it had not been.
+        raised; the frame is then as if it had not been. interpolated: whether the boxes are, see
+        segments.find_faces; then the frame has nothing new to tell.
         """
         tracks = self._match(faces, time_s)
-        due = self._schedule.due(faces, [track.answers for track in tracks], time_s)
+        known = [track.answers for track in tracks]
+        if interpolated:
+            due = [index for index, answers in enumerate(known) if not answers]
+        else:
+            due = self._schedule.due(faces, known, time_s)
         answers = dict(zip(due, classify([faces[index] for index in due]), strict=True))
         return self._add(tracks, [answers.get(i, face) for i, face in enumerate(faces)], time_s)
 
