@@ -25,8 +25,9 @@ def in_order(
 
     At most `ahead` items are taken before their result is requested, so that a slow reader does
     not fill the memory. An exception of the function, KeyboardInterrupt too, or of the items is
-    raised at its place in the order. With one worker there are no threads: each item is processed on request. Close the
-    generator (contextlib.closing) to end its threads when not reading it to the end.
+    raised at its place in the order. With one worker there are no threads: each item is processed
+    on request. Close the generator (contextlib.closing) to end its threads when not reading it to
+    the end.
     """
     if workers == 1:
         yield from map(function, items)

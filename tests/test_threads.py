@@ -56,6 +56,18 @@ def test_one_worker_takes_an_item_only_on_demand_and_starts_no_thread() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_results_before_an_error_of_the_items_come_before_it(workers: int) -> None:
+    def broken() -> Iterator[int]:
+        yield from range(3)
+        raise FacemaskError("unplugged")
+
+    results = in_order(slow_when_even, broken(), workers, workers + 2)
+    assert [next(results) for _ in range(3)] == [0, 10, 20]
+    with pytest.raises(FacemaskError, match="unplugged"):
+        next(results)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_is_raised_at_its_place_in_the_order(
     workers: int, error: type[BaseException]

@@ -56,7 +56,7 @@ class BuiltinFaceDetector:
         """See types.Detector."""
         height, width = image.shape[:2]
         size = input_size(height, width)
-        predictions = self._model(shrink(image, size)[None].astype(np.float32))[0]
+        predictions = self._model(shrink(image, size)[None])[0]
         boxes, confidences = decode_predictions(predictions, *size, confidence)
         boxes *= np.tile([width / size[1], height / size[0]], 2)
         return [box for box in face_boxes(boxes, confidences, width, height) if box.area]

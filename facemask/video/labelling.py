@@ -54,9 +54,7 @@ class FaceLabeller:
         with self._networks.detector() as detector, self._timings.stage("detect"):
             return detector.detect(image, self._confidence)
 
-    def in_every_frame(
-        self, image: np.ndarray, faces: Sequence[FaceBox], interpolated: bool
-    ) -> Finish:
+    def in_every_frame(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
         """Classify all faces of an image (H, W, 3) uint8, BGR."""
         detections = self._classify(image, faces)
 
@@ -68,8 +66,8 @@ class FaceLabeller:
 
         return finish
 
-    def by_track(self, image: np.ndarray, faces: Sequence[FaceBox], interpolated: bool) -> Finish:
-        """Classify those faces of an image (H, W, 3) uint8, BGR, whose track has something to learn.
+    def by_track(self, image: np.ndarray, faces: Sequence[FaceBox]) -> Finish:
+        """Classify the faces of an image (H, W, 3) uint8, BGR, that have something to tell.
 
         See video.schedule. There must be a track log, not of photographs.
         """
@@ -78,7 +76,7 @@ class FaceLabeller:
 
         def finish(time_s: float) -> Sequence[MaskDetection]:
             with self._timings.stage("track"):
-                return track_log.label(faces, image, time_s, self._classify, interpolated)
+                return track_log.label(faces, image, time_s, self._classify)
 
         return finish
 
@@ -107,7 +105,7 @@ class LabelledFrame:
 def labelled_frames(
     source: Source,
     find: Callable[[np.ndarray], Sequence[FaceBox]],
-    label: Callable[[np.ndarray, Sequence[FaceBox], bool], Finish],
+    label: Callable[[np.ndarray, Sequence[FaceBox]], Finish],
     timings: Timings,
     detect_every_frame: bool = False,
 ) -> Iterator[Iterator[LabelledFrame]]:
@@ -128,13 +126,8 @@ def labelled_frames(
     def find_and_label(segment: Segment) -> list[tuple[TimedFrame, Finish | Exception]]:
         found = find_faces(segment, partial(_outcome, find))
         return [
-            (
-                frame,
-                faces
-                if isinstance(faces, Exception)
-                else _outcome(label, frame[1], faces, interpolated),
-            )
-            for frame, (faces, interpolated) in zip(segment.frames, found, strict=True)
+            (frame, faces if isinstance(faces, Exception) else _outcome(label, frame[1], faces))
+            for frame, faces in zip(segment.frames, found, strict=True)
         ]
 
     def finished(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:

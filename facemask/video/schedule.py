@@ -32,9 +32,6 @@ class Answers:
         self._last: deque[MaskDetection] = deque(maxlen=SURE_ANSWERS)
         self.last_s = -math.inf  # the time of the last answer
 
-    def __bool__(self) -> bool:
-        return bool(self._last)
-
     @property
     def last(self) -> MaskDetection:
         """The last answer. Raises IndexError where there is none."""

@@ -76,16 +76,11 @@ class TrackLog:
         return detections if self._photographs else tracked
 
     def label(
-        self,
-        faces: Sequence[FaceBox],
-        frame: np.ndarray,
-        time_s: float,
-        classify: Classify,
-        interpolated: bool = False,
+        self, faces: Sequence[FaceBox], frame: np.ndarray, time_s: float, classify: Classify
     ) -> Sequence[MaskDetection]:
         """As update, for faces that are not classified yet; see Tracker.label."""
         self._end_scene(frame)
-        tracked = self._tracker.label(faces, time_s, lambda due: classify(frame, due), interpolated)
+        tracked = self._tracker.label(faces, time_s, lambda due: classify(frame, due))
         self._count(tracked)
         return tracked
 

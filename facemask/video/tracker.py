@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
@@ -50,9 +50,9 @@ class Track:
 
         Returns the face with the track's number and the voted label.
         """
-        detection = replace(self.answers.last, face=face, track=self.number)
+        last = self.answers.last
         self.box, self.last_s = face, time_s
-        self.votes.append((time_s, detection.label, detection.probability))
+        self.votes.append((time_s, last.label, last.probability))
         while self.votes[0][0] < time_s - vote_s:
             self.votes.popleft()
         weights: dict[str, list[float]] = {}
@@ -63,9 +63,8 @@ class Track:
         self.changes += bool(self.label) and label != self.label
         self.label = label
         self.frames_by_label[label] = self.frames_by_label.get(label, 0) + 1
-        return replace(
-            detection, label=label, probability=sum(weights[label]) / len(weights[label])
-        )
+        probability = sum(weights[label]) / len(weights[label])
+        return MaskDetection(face, label, probability, self.number)
 
     def majority_label(self) -> tuple[str, int]:
         """The label of most of its frames, and their number."""
@@ -96,20 +95,14 @@ class Tracker:
         faces: Sequence[FaceBox],
         time_s: float,
         classify: Callable[[Sequence[FaceBox]], Sequence[MaskDetection]],
-        interpolated: bool = False,
     ) -> list[MaskDetection]:
         """As update, for faces that are not classified yet: only those that are due will be.
 
         classify: gives faces of this frame with their classes, in the same order. What it raises is
-        raised; the frame is then as if it had not been. interpolated: whether the boxes are, see
-        segments.find_faces; then the frame has nothing new to tell.
+        raised; the frame is then as if it had not been.
         """
         tracks = self._match(faces, time_s)
-        known = [track.answers for track in tracks]
-        if interpolated:
-            due = [index for index, answers in enumerate(known) if not answers]
-        else:
-            due = self._schedule.due(faces, known, time_s)
+        due = self._schedule.due(faces, [track.answers for track in tracks], time_s)
         answers = dict(zip(due, classify([faces[index] for index in due]), strict=True))
         return self._add(tracks, [answers.get(i, face) for i, face in enumerate(faces)], time_s)
 
