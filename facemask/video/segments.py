@@ -1,10 +1,12 @@
 """Faces in the frames of a video without a look at each frame: those in between are interpolated.
 
-The frames of a file come in segments. The face detector looks at the last frame of each. Where that
-shows the same faces as the last frame of the segment before, they move on straight lines from one
-to the other. Otherwise the detector looks at the frame in the middle too, and each half is treated
-in the same way, so that a face that comes or goes is there from its first frame to its last. Only
-what comes and goes within a segment may be missed.
+The frames of a file come in segments. The face detector looks at the last frame of each. A face
+that this and the last frame of the segment before show moves on a straight line from one to the
+other. Where one of the two alone shows a face, the detector looks at the frame in the middle too,
+and each half is treated in the same way, so that the face is there from its first frame to its
+last. A face that the detector doubts, which is found in one frame and not in the next, is not worth
+that: it is there in the nearer half of the frames. Only what comes and goes within a segment may be
+missed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,10 +21,11 @@ from facemask.video.decoder import TimedFrame
 from facemask.video.tracker import match
 
 # With these numbers the built-in detector looks at a quarter of the frames of four people who sit,
-# and at 60 % of those of a street, where small faces are found in one frame and not in the next.
-# There it finds 99.6 % of the faces that it finds in all frames, and 0.1 % others.
+# and at NN % of those of a street, where many faces are small and doubtful. There it finds NN % of
+# the faces that it finds in all frames, and NN % others.
 MAX_FRAMES = 4  # of a segment
 MAX_S = 0.2  # from the last frame of a segment to the next one's: a tenth of a step
+DOUBTFUL = 0.7  # faces of a lower confidence
 MAX_BYTES = 64 * 2**20  # of a segment's images: two frames of 3840x2160 pixels
 
 Found = Sequence[FaceBox] | Exception  # the faces of a frame, or why they could not be found
@@ -92,8 +95,8 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
     def fill(left: int, right: int) -> None:
         if right - left < 2:
             return
-        pairs = same_faces(found[left], found[right])
-        if pairs is None:
+        between = interpolation(found[left], found[right])
+        if between is None:
             middle = (left + right) // 2
             found[middle] = detect(segment.frames[middle - 1][1])
             fill(left, middle)
@@ -101,17 +104,28 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
             return
         for index in range(left + 1, right):
             ratio = (times[index] - times[left]) / (times[right] - times[left])
-            found[index] = [first.towards(second, ratio) for first, second in pairs]
+            found[index] = between(round(ratio, 3))
 
     fill(0, len(segment.frames))
     return [found[index] for index in range(1, len(times))]
 
 
-def same_faces(before: Found, after: Found) -> list[tuple[FaceBox, FaceBox]] | None:
-    """The pairs of boxes of each face in two frames, or None where they show different faces."""
-    if isinstance(before, Exception) or isinstance(after, Exception) or len(before) != len(after):
+def interpolation(before: Found, after: Found) -> Callable[[float], list[FaceBox]] | None:
+    """The faces at a ratio (0 to 1) of the time between two frames, the highest-scoring first.
+
+    None where that is not known, since one of the frames alone shows a face that is not doubtful.
+    """
+    if isinstance(before, Exception) or isinstance(after, Exception):
         return None
     matched = match(after, before)
-    if len(matched) < len(after):
+    gone = [face for index, face in enumerate(before) if index not in matched.values()]
+    new = [face for index, face in enumerate(after) if index not in matched]
+    if any(face.confidence >= DOUBTFUL for face in gone + new):
         return None
-    return [(before[matched[index]], face) for index, face in enumerate(after)]
+
+    def faces(ratio: float) -> list[FaceBox]:
+        moved = [before[first].towards(after[index], ratio) for index, first in matched.items()]
+        moved += gone if ratio < 0.5 else new
+        return sorted(moved, key=lambda face: face.confidence, reverse=True)
+
+    return faces
