@@ -160,13 +160,13 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--classify-every-frame",
         action="store_true",
         help="classify each face in every frame, and not only while its label is unsure, when its"
-        " box or confidence changes, and every 0.4 seconds",
+        " box or confidence changes, and every 0.5 seconds",
     )
     add(
         "--detect-every-frame",
         action="store_true",
         help="look for faces in every frame of a file, and not only in each fourth and where faces"
-        " come, go or can't be followed",
+        " come or go",
     )
     add(
         "-o",

@@ -14,9 +14,9 @@ from facemask.geometry import FaceBox
 # benchmarks/label_changes.py compares the labels with those of faces classified in every frame.
 # With these numbers, fewer than 1 % of the faces in each row of its table have another label.
 # They were chosen on the same clips; begun at other frames, a row of short clips had up to 2.4 %.
-INTERVAL_S = 0.4  # between two answers, once they are sure
+INTERVAL_S = 0.5  # between two answers, once they are sure
 # Answers are sure when so many in a row give one label, with this probability each.
-SURE_ANSWERS = 4
+SURE_ANSWERS = 3
 SURE_PROBABILITY = 0.8
 # A face has changed when its box overlaps that of the last answer by less than this IoU. So it is
 # where the box jumps, or grows by a third: (3/4)^2 is 0.56.

@@ -22,17 +22,17 @@ def answers(*given: tuple[str, float], face: FaceBox = FACE) -> Answers:
     return known
 
 
-SURE = [("with_mask", 0.9)] * 4
+SURE = [("with_mask", 0.9)] * 3
 
 
 @pytest.mark.parametrize(
     "given",
     [
         [],
-        SURE[:3],
+        SURE[1:],
         [*SURE, ("with_mask", 0.79)],
         [*SURE, ("without_mask", 0.9)],
-        [*SURE, ("without_mask", 0.9), *SURE[:3]],
+        [*SURE, ("without_mask", 0.9), *SURE[1:]],
     ],
     ids=["none", "too few", "close", "changed", "changed for a moment"],
 )
@@ -83,22 +83,22 @@ def follow(faces: Sequence[FaceBox], seconds: float, label: str = "with_mask") -
     return frames
 
 
-def test_a_face_that_stays_is_classified_four_times_and_then_every_0_4_seconds() -> None:
-    """In the first frame after them, which is the seventh."""
+def test_a_face_that_stays_is_classified_three_times_and_then_every_0_5_seconds() -> None:
+    """In the first frame after them, which is the eighth."""
     due = follow([FACE], 2)
-    assert [number for number, faces in enumerate(due) if faces] == [0, 1, 2, 3, 10, 17, 24, 31]
+    assert [number for number, faces in enumerate(due) if faces] == [0, 1, 2, 10, 18, 26]
 
 
 def test_a_crowd_is_spread_over_the_frames() -> None:
     crowd = [FACE.move(200 * number, 0) for number in range(20)]
     due = follow(crowd, 4)
-    assert due[:4] == [list(range(20))] * 4
-    assert max(map(len, due[4:])) <= 4
+    assert due[:3] == [list(range(20))] * 3
+    assert max(map(len, due[3:])) <= 3
     for index in range(20):
         times = [number * FRAME_S for number, faces in enumerate(due) if index in faces]
         gaps = [later - earlier for earlier, later in pairwise(times)]
-        assert max(gaps) < 0.8
-        assert max(gaps[-4:]) < 0.5
+        assert max(gaps) < 1.0
+        assert max(gaps[-4:]) < 0.6
 
 
 def test_frames_without_faces_and_the_first_frame_are_nothing_special() -> None:

@@ -101,7 +101,7 @@ def test_a_face_that_comes_is_found_in_its_first_frame(first: int) -> None:
 
 
 def test_a_doubtful_face_is_there_for_half_of_the_time() -> None:
-    sure, doubtful = face(100), face(200, confidence=0.6)
+    sure, doubtful = face(100), face(200, confidence=0.55)
     faces, looked = found([[sure], *[[]] * 3, [sure, doubtful], *[[]] * 3, [sure]])
     assert looked == [0, 4, 8]
     assert [len(each) for each in faces if not isinstance(each, Exception)] == [
@@ -112,7 +112,7 @@ def test_a_doubtful_face_is_there_for_half_of_the_time() -> None:
 
 def test_the_highest_scoring_face_comes_first() -> None:
     faces, _ = found(
-        [[face(100, 0.9), face(300, 0.6)], *[[]] * 3, [face(300, 0.9), face(100, 0.6)]]
+        [[face(100, 0.9), face(300, 0.55)], *[[]] * 3, [face(300, 0.9), face(100, 0.55)]]
     )
     assert [each[0].x1 for each in faces[1:4:2] if not isinstance(each, Exception)] == [100, 300]
 

@@ -116,7 +116,7 @@ class Masks:
 def test_a_face_that_is_seldom_classified_changes_its_label_as_one_that_is_in_each_frame(
     off_s: float,
 ) -> None:
-    """Not later by the time between two answers, which is 0.4 s."""
+    """Not later by the time between two answers, which is 0.5 s."""
     often, seldom, masks = Tracker(), Tracker(), Masks(off_s)
     different = 0
     for step in range(75):
@@ -135,7 +135,7 @@ def test_a_face_that_is_seldom_classified_changes_its_label_as_one_that_is_in_ea
 
 def test_a_face_that_is_seldom_classified_has_the_mean_probability_of_its_answers() -> None:
     tracker = Tracker()
-    probabilities = iter([0.9, 0.8, 0.9, 0.8])
+    probabilities = iter([0.9, 0.8, 0.85])
     box = FaceBox(100, 100, 140, 140, 0.9)
     means = [
         tracker.label(
