@@ -72,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         number, fps, errors = 0, FPS().start(), FrameErrors(error)
         if page:
             page.follow(args.class_names, source, track_log, alerts, errors)
-        each = args.detect_every_frame or not track_log
-        frames = enter(labelled_frames(source, labeller.find, label, timings, each))
+        frames = enter(labelled_frames(source, labeller, label, timings, args.detect_every_frame))
         frames = hide_faces(frames, photographs) if args.blur else frames
         with suppress(KeyboardInterrupt), plain_interrupts():  # Ctrl-C ends the run as q does
             for number, labelled in enumerate(frames, start=1):

@@ -55,9 +55,10 @@ class FaceBox:
 
     def towards(self, other: "FaceBox", ratio: float) -> "FaceBox":
         """Linear interpolation: this box at ratio 0, the other one at 1; also of the confidence."""
-        start, end = (np.array([*box.corners, box.confidence]) for box in (self, other))
-        *corners, confidence = (start + ratio * (end - start)).tolist()
-        return FaceBox(*map(round, corners), confidence)
+        pairs = zip(self.corners, other.corners, strict=True)
+        x1, y1, x2, y2 = (round(start + ratio * (end - start)) for start, end in pairs)
+        confidence = self.confidence + ratio * (other.confidence - self.confidence)
+        return FaceBox(x1, y1, x2, y2, confidence)
 
     def expand(self, margin: float) -> "FaceBox":
         """The box grown on each side by `margin` times its width or height."""

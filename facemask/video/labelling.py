@@ -104,7 +104,7 @@ class LabelledFrame:
 @contextmanager
 def labelled_frames(
     source: Source,
-    find: Callable[[np.ndarray], Sequence[FaceBox]],
+    labeller: FaceLabeller,
     label: Callable[[np.ndarray, Sequence[FaceBox]], Finish],
     timings: Timings,
     detect_every_frame: bool = False,
@@ -115,16 +115,16 @@ def labelled_frames(
     and shown. This is done with a frame of a live source only when it is asked for: of a camera the
     newest frame matters, and frames computed ahead would be old when shown.
 
-    find, label: methods of FaceLabeller. Where they, or what label returns, raise anything else
-    than a FacemaskError, that is the frame's problem alone. timings: what the stage "read" is added
+    label: in_every_frame or by_track of the labeller. Where the labeller raises anything else than
+    a FacemaskError, that is the problem of the frame alone. timings: what the stage "read" is added
     to. detect_every_frame: otherwise the faces in some frames of a video file are interpolated, see
     video.segments.
-    The iterator raises what the source raises, and FacemaskErrors of `find`. No thread is left
-    when the block ends.
+    The iterator raises what the source raises, and FacemaskErrors of the labeller. No thread is
+    left when the block ends.
     """
 
     def find_and_label(segment: Segment) -> list[tuple[TimedFrame, Finish | Exception]]:
-        found = find_faces(segment, partial(_outcome, find))
+        found = find_faces(segment, partial(_outcome, labeller.find))
         return [
             (frame, faces if isinstance(faces, Exception) else _outcome(label, frame[1], faces))
             for frame, faces in zip(segment.frames, found, strict=True)

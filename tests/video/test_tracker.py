@@ -145,8 +145,8 @@ def test_a_face_that_is_seldom_classified_has_the_mean_probability_of_its_answer
         )[0].probability
         for step in range(8)
     ]
-    assert means[3] == pytest.approx(0.85)
-    assert means[7] == pytest.approx((0.9 + 0.8 + 0.9 + 5 * 0.8) / 8)
+    assert means[2] == pytest.approx(0.85)
+    assert means[7] == pytest.approx((0.9 + 0.8 + 6 * 0.85) / 8)
 
 
 def test_a_frame_whose_faces_cannot_be_classified_leaves_no_trace() -> None:

@@ -130,7 +130,7 @@ def test_without_tracks_each_frame_is_labelled_by_itself(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "classified"), [([], range(4, 12)), (["--classify-every-frame"], [12])]
+    ("option", "classified"), [([], range(3, 12)), (["--classify-every-frame"], [12])]
 )
 def test_a_face_is_classified_in_every_frame_only_on_request(
     clip: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], classified: Container[int]
@@ -145,6 +145,25 @@ def test_a_face_is_classified_in_every_frame_only_on_request(
     assert len(calls) in classified
     faces = [json.loads(line)["faces"][0] for line in Path("f.jsonl").read_text().splitlines()]
     assert [(face["track"], face["label"]) for face in faces] == [(1, "without_mask")] * 12
+
+
+@pytest.mark.parametrize(
+    ("option", "looked"), [([], 4), (["--detect-every-frame"], 12), (["--no-track"], 12)]
+)
+def test_faces_are_looked_for_in_every_frame_only_on_request(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], looked: int
+) -> None:
+    """Of twelve frames otherwise in the first, in each fourth after it, and in the last."""
+    calls: list[int] = []
+    detect = FakeDetector.detect
+    monkeypatch.setattr(
+        FakeDetector, "detect", lambda self, *image: calls.append(1) or detect(self, *image)
+    )
+    arguments = ["-s", "clip.avi", "--json", "f.jsonl", "--no-display", *option]
+    assert detect_mask_video.main(arguments) == 0
+    assert len(calls) == looked
+    lines = [json.loads(line) for line in Path("f.jsonl").read_text().splitlines()]
+    assert [line["faces"][0]["box"] for line in lines] == [[10, 10, 30, 30]] * 12
 
 
 def test_faces_that_cannot_be_classified_are_an_error_of_their_frame(
@@ -584,8 +603,9 @@ def test_timings_are_printed_at_the_end(clip: Path, capsys: pytest.CaptureFixtur
     detect_mask_video.main([*common, "--timings"])
     lines = capsys.readouterr().out.splitlines()[-8:]
     times = {stage: int(count) for _, stage, count, *_ in map(str.split, lines[1:])}
-    assert 4 <= times.pop("classify") < 12
-    assert times == dict.fromkeys(("read", "detect", "track", "draw", "write", "total"), 12)
+    assert 3 <= times.pop("classify") < 12
+    assert times.pop("detect") == 4
+    assert times == dict.fromkeys(("read", "track", "draw", "write", "total"), 12)
     assert lines[-1].startswith("[INFO] total          12 ")
 
 
