@@ -30,6 +30,14 @@ def test_expand_grows_each_side_by_a_ratio_of_the_box() -> None:
     assert box(10, 10, 20, 30).expand(0.0) == box(10, 10, 20, 30)
 
 
+def test_a_box_on_the_way_to_another_one() -> None:
+    start, end = FaceBox(0, 10, 20, 30, 0.5), FaceBox(40, 10, 80, 31, 0.9)
+    assert [start.towards(end, ratio) for ratio in (0, 1)] == [start, end]
+    between = start.towards(end, 0.25)
+    assert between.corners == (10, 10, 35, 30)
+    assert between.confidence == pytest.approx(0.6)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "iou"),
     [

@@ -55,9 +55,8 @@ class Track:
         self.votes.append((time_s, last.label, last.probability))
         while self.votes[0][0] < time_s - vote_s:
             self.votes.popleft()
-        weights: dict[str, list[float]] = {}
-        for _, vote, weight in self.votes:
-            weights.setdefault(vote, []).append(weight)
+        labels = dict.fromkeys(vote for _, vote, _ in self.votes)
+        weights = {name: [w for _, vote, w in self.votes if vote == name] for name in labels}
         # Of equal sums, the label that is shown already.
         label = max(weights, key=lambda name: (sum(weights[name]), name == self.label))
         self.changes += bool(self.label) and label != self.label
