@@ -5,6 +5,7 @@ that knows which spellings belong together.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from facemask.errors import UsageError
 
@@ -36,6 +37,7 @@ SPELLINGS = {
 }  # fmt: skip
 
 
+@lru_cache(64)  # asked for each face of each frame that is drawn
 def meaning(name: str) -> str | None:
     """Which of the three classes a name means; None for another class, such as `scarf`."""
     bare = _bare(name)
