@@ -92,21 +92,21 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
     times = [before_s, *(time_s for time_s, _ in segment.frames)]
     found: dict[int, Found] = {0: before.result(), len(segment.frames): segment.last.result()}
 
-    def fill(left: int, right: int) -> None:
+    # Not by recursion: a function that calls itself would keep the frames until Python collects it.
+    gaps = [(0, len(segment.frames))]
+    while gaps:
+        left, right = gaps.pop()
         if right - left < 2:
-            return
+            continue
         between = interpolation(found[left], found[right])
         if between is None:
             middle = (left + right) // 2
             found[middle] = detect(segment.frames[middle - 1][1])
-            fill(left, middle)
-            fill(middle, right)
-            return
+            gaps += [(left, middle), (middle, right)]
+            continue
         for index in range(left + 1, right):
             ratio = (times[index] - times[left]) / (times[right] - times[left])
             found[index] = between(round(ratio, 3))
-
-    fill(0, len(segment.frames))
     return [found[index] for index in range(1, len(times))]
 
 

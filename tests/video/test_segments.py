@@ -1,5 +1,7 @@
 """Faces of frames that the detector does not look at."""
 
+import gc
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
@@ -174,6 +176,21 @@ def test_the_result_is_the_same_on_threads() -> None:
         for workers in (1, 3)
     ]
     assert results[0] == results[1]
+
+
+def test_frames_are_released_at_once() -> None:
+    """And not when Python's collector runs, which would take the memory of dozens of them."""
+    gc.disable()
+    try:
+        *_, part = segments(frames(5))
+        assert part.before
+        part.before[1].set_result([face(100)])
+        image = weakref.ref(part.frames[0][1])
+        find_faces(part, lambda image: [])
+        del part
+        assert image() is None
+    finally:
+        gc.enable()
 
 
 def test_the_frame_before_is_waited_for() -> None:
