@@ -15,7 +15,7 @@ from facemask.data.alignment import Thumbnail, thumbnail
 from facemask.errors import FacemaskError
 from facemask.files import encode, file_digest
 from facemask.geometry import FaceBox
-from facemask.images import image_size, list_files, read_image
+from facemask.images import list_files, read_image
 from facemask.threads import with_own
 
 # Relative to other images of the source. A network learns few images of much weight by heart.
@@ -176,8 +176,8 @@ class _Examination:
     def __call__(self, path: Path, find_face: FindFace) -> _Examined | str:
         """What the photograph at a path is or, if it can't be used, why not."""
         try:
-            image_size(path)  # what is no image file at all, such as a pipe, has no digest
-            sha256 = file_digest(path)
+            # What is no regular file, such as a pipe, has no digest, and read_image refuses it.
+            sha256 = file_digest(path) if path.is_file() else ""
             if sha256 not in self._known:
                 image = read_image(path)
                 small = thumbnail(image) if self._thumbnails else None

@@ -39,8 +39,8 @@ VALIDATION_SIZE = 0.1
 
 def detector_loader(
     name: str, folder: str, announce: Callable[[str], None]
-) -> Callable[[], Detector]:
-    """What makes a face detector for each thread that looks for faces.
+) -> Callable[..., Detector]:
+    """What makes a face detector for each thread that looks for faces; it takes `portraits`.
 
     name: "auto", or as registry.load_detector takes it; folder: of its weights. The detector is
     loaded once here, so that unusable weights raise FacemaskError before any image is read.
@@ -58,7 +58,7 @@ def load_images(
     scene_folders: Sequence[str],
     split: str,
     crops: Path,
-    load_detector: Callable[[], Detector] | None,
+    load_detector: Callable[..., Detector] | None,
     announce: Callable[[str], None],
     progress: Progress = no_progress,
     download: bool = True,
@@ -79,7 +79,7 @@ def load_images(
         _ensure_photographs(path, announce, download)
     if load_detector:
         announce("finding faces...")
-    make_finder = face_finder(load_detector) if load_detector else None
+    make_finder = face_finder(partial(load_detector, portraits=True)) if load_detector else None
     images = load_labelled_images(paths, progress, make_finder, split == splits.GROUPED)
     if incorrect and same_class(INCORRECT, images.class_names) is None:
         images = replace(images, class_names=(*images.class_names, INCORRECT))

@@ -60,13 +60,19 @@ def weights_file(name: str, folder: Path) -> Path:
 
 
 def load_detector(
-    name: str, folder: Path, threads: int | None = None, tiles: int = 1, int8: bool = False
+    name: str,
+    folder: Path,
+    threads: int | None = None,
+    tiles: int = 1,
+    int8: bool = False,
+    portraits: bool = False,
 ) -> Detector:
     """Load a detector by its resolved name: "ssd", "yunet" or "builtin".
 
     folder: of the weights of the first two. threads: for LiteRT, see LiteRTModel.load; YuNet has
     those of OpenCV, cv2.setNumThreads. tiles: N for N x N tiles, see tiling.TiledDetector.
-    int8: whether nearly the same boxes will do, see SSDFaceDetector.load.
+    int8: whether nearly the same boxes will do, see SSDFaceDetector.load. portraits: whether images
+    have one large face each, see PortraitSSD; only the SSD is faster then.
     Raises FacemaskError when the detector can't be loaded.
     """
     if name == "builtin":
@@ -78,9 +84,12 @@ def load_detector(
 
         detector = YuNetFaceDetector.load(folder)
     else:
-        from facemask.detect.ssd import SSDFaceDetector
+        from facemask.detect.ssd import PORTRAIT_SIDE, PortraitSSD, SSDFaceDetector
 
         detector = SSDFaceDetector.load(folder, threads, int8)
+        if portraits:
+            small = SSDFaceDetector.load(folder, threads, int8, PORTRAIT_SIDE)
+            detector = PortraitSSD(small, detector)
     if tiles == 1:
         return detector
     from facemask.detect.tiling import TiledDetector

@@ -55,13 +55,22 @@ class ConvertedSSD:
     confidence_threshold: float
 
 
-def convert(weights: Path, prototxt: Path, mean_bgr: tuple[float, float, float]) -> ConvertedSSD:
+def convert(
+    weights: Path,
+    prototxt: Path,
+    mean_bgr: tuple[float, float, float],
+    side: int | None = None,
+) -> ConvertedSSD:
     """Convert an SSD.
 
     weights: a caffemodel. mean_bgr: what the network expects to be subtracted from each pixel.
+    side: height and width of the input in pixels, in place of the prototxt's; even. The anchors
+    keep their sizes in pixels. Levels that a small input has no place for are left out.
     Raises ValueError where the weights do not fit the prototxt, ImportError without LiteRT.
     """
     description = parse_prototxt(prototxt.read_text(encoding="utf-8"))
+    if side:
+        description["input_shape"]["dim"][2:] = side, side
     data, output, anchors = _translate(description, read_weights(weights))
     prior_box = next(layer for layer in description["layer"] if layer["type"] == "PriorBox")
     param = description["layer"][-1]["detection_output_param"]
@@ -145,10 +154,12 @@ def _translate(
                 values[top] = bottoms
             case _:  # what LiteRT's order of axes does not need, and what comes after the heads
                 values[top] = x
-    heads = [_head(*pair) for pair in zip(values["mbox_loc"], values["mbox_conf"], strict=True)]
+    levels = zip(values["mbox_loc"], values["mbox_conf"], values["mbox_priorbox"], strict=True)
+    used = [level for level in levels if min(level[0].shape) > 0]
+    heads = [_head(offsets, scores) for offsets, scores, _ in used]
     count = sum(head.shape[0] for head in heads)
     output = _Node("CONCATENATION", (count, VALUES), heads, options={"axis": 1})
-    return data, output, np.concatenate(values["mbox_priorbox"])
+    return data, output, np.concatenate([anchors for *_, anchors in used])
 
 
 def _prior_boxes(level: tuple[int, ...], image: tuple[int, ...], param: Message) -> np.ndarray:
@@ -162,7 +173,9 @@ def _prior_boxes(level: tuple[int, ...], image: tuple[int, ...], param: Message)
     for ratio in param["aspect_ratio"]:
         longer, shorter = small * math.sqrt(ratio), small / math.sqrt(ratio)
         sizes += [(longer, shorter), (shorter, longer)]
-    rows, columns = ((np.arange(side) + param["offset"]) * param["step"] for side in level[:2])
+    rows, columns = (
+        (np.arange(max(0, side)) + param["offset"]) * param["step"] for side in level[:2]
+    )
     anchors = np.empty((len(rows), len(columns), len(sizes), 4), np.float32)
     anchors[..., 0], anchors[..., 1] = columns[:, None], rows[:, None, None]
     anchors[..., 2:] = sizes

@@ -5,7 +5,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,8 @@ from facemask.train.checkpoint import Checkpoint, History, State
 from facemask.train.distribution import ALONE, Processes, compile_arguments
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-PATIENCE = 5  # epochs without a lower validation loss, after which training ends
+# Training ends when so many epochs have not lowered the validation loss by so much.
+PATIENCE, MIN_IMPROVEMENT = 5, 0.001
 
 
 class Interrupted(Exception):
@@ -55,7 +56,7 @@ def train(
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
     training, validation: as data.batches makes them. early_stopping: end when the validation
-    loss no longer falls, and keep the weights of the epoch where it was lowest. decay: let the
+    loss no longer falls by MIN_IMPROVEMENT, and keep the weights of the epoch where it was lowest. decay: let the
     learning rate fall to zero along a cosine. Then nothing ends early and the last weights are
     kept: they had more correct predictions than those of the lowest loss, whose early epochs a few
     wrong labels cost less.
@@ -219,6 +220,14 @@ def _tensorboard_callbacks(folder: Path | None, stage: str) -> list[Any]:
     return [load_keras().callbacks.TensorBoard(folder / stage, write_graph=False)]
 
 
+def stops_falling(losses: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` losses are not lower than those before by MIN_IMPROVEMENT."""
+    before, latest = losses[:-patience], losses[-patience:]
+    return len(before) > 0 and bool(
+        np.fmin.reduce(latest) > np.fmin.reduce(before) - MIN_IMPROVEMENT
+    )
+
+
 def best_epoch(history: History, *, best: bool) -> int:
     """The epoch, from 0, whose weights train kept: the best by validation loss, or the last."""
     if not best or np.isnan(history["val_loss"]).all():
@@ -230,7 +239,7 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
     """A Keras callback that keeps the history, the best weights and the checkpoint of a training.
 
     state: of a checkpoint to go on from; the model, which is compiled, gets its variables.
-    patience: epochs without a new best one, after which the callback ends the training.
+    patience: as stops_falling takes it; then the callback ends the training.
     """
     keras = load_keras()
     variables = [*model.variables, *model.optimizer.variables]
@@ -255,8 +264,7 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
 
         @property
         def should_stop(self) -> bool:
-            losses = self.history["val_loss"]
-            return bool(losses) and len(losses) > best_epoch(self.history, best=True) + patience
+            return stops_falling(self.history["val_loss"], patience)
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             # Keras's fit has already ended an epoch of the stream: it did so when the streams

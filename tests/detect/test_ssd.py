@@ -7,11 +7,23 @@ import pytest
 
 from facemask.detect.caffe import read_weights
 from facemask.detect.litert import LiteRTModel
-from facemask.detect.ssd import MEAN_BGR, PROTOTXT, WEIGHTS_NAME, SSDFaceDetector, decode_boxes
+from facemask.detect.ssd import (
+    MEAN_BGR,
+    PORTRAIT_CONFIDENCE,
+    PORTRAIT_SIDE,
+    PROTOTXT,
+    WEIGHTS_NAME,
+    PortraitSSD,
+    SSDFaceDetector,
+    decode_boxes,
+)
 from facemask.detect.ssd_litert import VALUES, ConvertedSSD, convert
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
+from facemask.geometry import FaceBox
 from facemask.images import read_image
+
+from ..conftest import FakeDetector
 
 opencv_importer: Any = getattr(cv2.dnn, "readNetFromCaffe", None)
 needs_opencv_4 = pytest.mark.skipif(
@@ -77,6 +89,19 @@ def test_the_network_gets_bgr_minus_the_mean() -> None:
     detector_of(model).detect(np.full((10, 20, 3), (204, 187, 133), np.uint8))
     assert model.batch.shape == (1, 30, 40, 3)
     assert model.batch[0, 0, 0].tolist() == [100, 10, 10]
+
+
+def test_a_portrait_is_looked_at_whole_where_few_pixels_show_not_one_face() -> None:
+    image = np.zeros((10, 10, 3), np.uint8)
+    sure, unsure = (FaceBox(1, 1, 5, 5, PORTRAIT_CONFIDENCE + change) for change in (0.1, -0.1))
+    full = [FaceBox(0, 0, 9, 9, 0.6), FaceBox(0, 0, 9, 9, 0.55)]
+
+    def detect(*small: FaceBox) -> list[FaceBox]:
+        return PortraitSSD(FakeDetector(*small), FakeDetector(*full)).detect(image, 0.5)
+
+    assert detect(sure) == [sure]
+    assert detect(sure, unsure) == [sure]
+    assert detect() == detect(unsure) == detect(sure, sure) == full
 
 
 def test_missing_weights_name_the_file_and_the_command(tmp_path: Path) -> None:
@@ -202,3 +227,12 @@ def test_one_box_where_the_circulated_description_gives_several(
     assert len(images) == 28
     assert sum(len(circulated.detect(image)) > 1 for image in images) >= 14
     assert sum(len(detector.detect(image)) == 1 for image in images) >= 26
+
+
+@pytest.mark.assets
+def test_few_pixels_show_the_face_of_a_portrait(assets: Path, detector: SSDFaceDetector) -> None:
+    small = SSDFaceDetector.load(assets / "face_detector", int8=True, side=PORTRAIT_SIDE)
+    image = read_image(PROJECT / "examples" / "example_01.png")
+    (expected,), (face,) = detector.detect(image), small.detect(image)
+    assert face.iou(expected) > 0.8
+    assert face.confidence > 0.9

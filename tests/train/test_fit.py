@@ -124,6 +124,24 @@ def test_training_ends_early_and_keeps_the_best_weights(noise: LabelledImages) -
     assert len(whole["loss"]) == 8
 
 
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [
+        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.05], False),
+        ([0.5, 0.6, 0.6, 0.6, 0.6], False),  # five epochs, but only four since the lowest loss
+        ([0.5, 0.6, 0.6, 0.6, 0.6, 0.6], True),
+        ([0.5, 0.4999, 0.4998, 0.4997, 0.4996, 0.4995], True),  # hardly lower
+        ([0.5, 0.4999, 0.4998, 0.4997, 0.4996, 0.49], False),
+        ([float("nan")] * 9, False),
+        ([0.5, float("nan"), 0.6, 0.6, 0.6, 0.6], True),
+    ],
+)
+def test_training_ends_when_five_epochs_have_not_lowered_the_loss(
+    losses: list[float], ends: bool
+) -> None:
+    assert fit.stops_falling(losses, 5) == ends
+
+
 def test_the_rate_decays_to_nothing_and_the_last_weights_are_kept(noise: LabelledImages) -> None:
     stream = batches(noise, np.arange(24), (8, 8), 4)
     model = tiny_model()
