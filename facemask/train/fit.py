@@ -56,10 +56,10 @@ def train(
     """Train what is trainable of the model, with Keras's progress bars unless quiet.
 
     training, validation: as data.batches makes them. early_stopping: end when the validation
-    loss no longer falls by MIN_IMPROVEMENT, and keep the weights of the epoch where it was lowest. decay: let the
-    learning rate fall to zero along a cosine. Then nothing ends early and the last weights are
-    kept: they had more correct predictions than those of the lowest loss, whose early epochs a few
-    wrong labels cost less.
+    loss no longer falls by MIN_IMPROVEMENT, and keep the weights of the epoch where it was lowest.
+    decay: let the learning rate fall to zero along a cosine. Then nothing ends early and the last
+    weights are kept: they had more correct predictions than those of the lowest loss, whose early
+    epochs a few wrong labels cost less.
     checkpoint: where the state is saved after each epoch under the name of the stage; a stage that
     it has a state of goes on there. mixed_precision: compute in float16, and keep the variables in
     float32. tensorboard: a folder for the curves, of each stage in a sub-folder of its name.

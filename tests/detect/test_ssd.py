@@ -9,7 +9,6 @@ from facemask.detect.caffe import read_weights
 from facemask.detect.litert import LiteRTModel
 from facemask.detect.ssd import (
     MEAN_BGR,
-    PORTRAIT_CONFIDENCE,
     PORTRAIT_SIDE,
     PROTOTXT,
     WEIGHTS_NAME,
@@ -93,15 +92,15 @@ def test_the_network_gets_bgr_minus_the_mean() -> None:
 
 def test_a_portrait_is_looked_at_whole_where_few_pixels_show_not_one_face() -> None:
     image = np.zeros((10, 10, 3), np.uint8)
-    sure, unsure = (FaceBox(1, 1, 5, 5, PORTRAIT_CONFIDENCE + change) for change in (0.1, -0.1))
+    sure, unsure, hint, noise = (FaceBox(1, 1, 5, 5, each) for each in (0.8, 0.6, 0.3, 0.2))
     full = [FaceBox(0, 0, 9, 9, 0.6), FaceBox(0, 0, 9, 9, 0.55)]
 
     def detect(*small: FaceBox) -> list[FaceBox]:
         return PortraitSSD(FakeDetector(*small), FakeDetector(*full)).detect(image, 0.5)
 
     assert detect(sure) == [sure]
-    assert detect(sure, unsure) == [sure]
-    assert detect() == detect(unsure) == detect(sure, sure) == full
+    assert detect(sure, noise) == [sure]
+    assert detect() == detect(unsure) == detect(sure, hint) == full
 
 
 def test_missing_weights_name_the_file_and_the_command(tmp_path: Path) -> None:
