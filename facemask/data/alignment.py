@@ -30,11 +30,10 @@ COARSE_AGREEMENT = 0.55
 LEAST_FINE_AGREEMENT = 0.1
 LEAST_COARSE_AGREEMENT = 0.25
 
-# Alignment takes most of the time, so a few steps of it show first whether more are worth it.
-# Duplicates among 1,376 portraits had a correlation of .83 or more by then; half of all other pairs
-# had less than .78.
-ALIGNMENT_STEPS = (2, 10)
-PROMISING_CORRELATION = 0.78
+# More steps hardly improve an alignment. The correlation after it that pictures need: 38 % of the
+# strangers have less, and one of 2,123 pairs of duplicates, whose group stays whole without it.
+ALIGNMENT_STEPS = 8
+PROMISING_CORRELATION = 0.82
 
 # Square pixels of a thumbnail. Less textured area says nothing: two blank walls are no duplicates.
 MIN_TEXTURED_AREA = 90
@@ -215,16 +214,14 @@ def _refine_placement(
     )
     if np.count_nonzero(mask) < MIN_TEXTURED_AREA:
         return None
-    aligned = placement.copy()
     try:
-        for steps in ALIGNMENT_STEPS:
-            stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-3)
-            correlation, aligned = cv2.findTransformECC(
-                first, second, aligned, cv2.MOTION_AFFINE, stop, mask, 1
-            )
-            if correlation < PROMISING_CORRELATION:
-                return None
+        stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ALIGNMENT_STEPS, 1e-3)
+        correlation, aligned = cv2.findTransformECC(
+            first, second, placement.copy(), cv2.MOTION_AFFINE, stop, mask, 1
+        )
     except cv2.error:  # the alignment did not converge
+        return None
+    if correlation < PROMISING_CORRELATION:
         return None
     # NumPy's SVD and standard deviation take ten times as long for so few numbers.
     largest, smallest = cv2.SVDecomp(aligned[:, :2], flags=cv2.SVD_NO_UV)[0].ravel()
