@@ -28,6 +28,7 @@ OPTIONS = {
     "bench_drawing": "--faces",
     "bench_frames": "--tiles",
     "choose_margin": "--margins",
+    "time_training": "--dataset",
 }
 
 

@@ -8,6 +8,7 @@ linearly. A small grey thumbnail stands for a picture, in areas that a mask leav
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ _SIDE = 16
 _COARSE = (2.2, 8.0)
 _FINE = (0.8, 4.0)  # for views of _FINE_SIDE pixels a side, of the pairs that are alike coarsely
 _FINE_SIDE = 32
+
+# Filtered thumbnails that are kept, 16 kB each: a picture is a candidate of several others.
+_DETAILS = 4096
 
 # Pictures whose views are compared in one step; it bounds the largest arrays.
 _BLOCK = 64
@@ -96,6 +100,7 @@ class _Pictures:
 
     def __init__(self, thumbnails: np.ndarray, aspects: np.ndarray, pool: ThreadPoolExecutor):
         self._thumbnails, self._aspects = thumbnails, aspects
+        self._details = lru_cache(_DETAILS)(self._filtered)
         coarse = pool.map(lambda n: self.views(n, [VARIANTS[_UNCHANGED]]), range(len(thumbnails)))
         self.whole = np.concatenate(list(coarse))  # (N, _SIDE, _SIDE) float32
 
@@ -107,8 +112,7 @@ class _Pictures:
         band: tuple[float, float] = _COARSE,
     ) -> np.ndarray:
         """Variants of a picture, (V, side, side) float32."""
-        grey = self._thumbnails[number].astype(np.float32)
-        details = cv2.GaussianBlur(grey, (0, 0), band[0]) - cv2.GaussianBlur(grey, (0, 0), band[1])
+        details = self._details(number, band)
         looks = np.empty((len(variants), side, side), np.float32)
         for look, variant in zip(looks, variants, strict=True):
             placement = placement_matrix(variant, self._aspects[number], side)
@@ -116,6 +120,11 @@ class _Pictures:
                 details, placement, (side, side), look, INVERSE_WARP, cv2.BORDER_REPLICATE
             )
         return looks
+
+    def _filtered(self, number: int, band: tuple[float, float]) -> np.ndarray:
+        """The details of a thumbnail that a band-pass filter leaves, float32."""
+        grey = self._thumbnails[number].astype(np.float32)
+        return cv2.GaussianBlur(grey, (0, 0), band[0]) - cv2.GaussianBlur(grey, (0, 0), band[1])
 
     def fine_views(self, numbers: np.ndarray, variants: np.ndarray) -> np.ndarray:
         """A variant of each of these pictures, (P, _FINE_SIDE, _FINE_SIDE) float32."""

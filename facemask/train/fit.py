@@ -19,7 +19,8 @@ from facemask.train.checkpoint import Checkpoint, History, State
 from facemask.train.distribution import ALONE, Processes, compile_arguments
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-# Training ends when so many epochs have not lowered the validation loss by so much.
+# Training ends when so many epochs have not lowered the validation loss by so much. Smaller steps
+# make a head that knows all validation images surer of them, and worse on other collections.
 PATIENCE, MIN_IMPROVEMENT = 5, 0.001
 
 
