@@ -58,6 +58,20 @@ def test_frames_are_measured_with_what_the_project_brings(run_script) -> None:
     assert re.search(row, done.stdout, re.MULTILINE)
 
 
+def test_the_steps_of_a_training_are_timed(run_script, drawn: Path) -> None:
+    """A dry run has the first steps."""
+    done = run_script(
+        "benchmarks/time_training.py", "--dataset", drawn, "--dry-run", "--weights", "none",
+        "--no-crop-faces", "--input-size", "96", "--batch-size", "4", "--split", "random",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| ([a-z ]+) \| ([\d.]+) \| [\d.]+ \| (\d+) \|$", done.stdout, re.M)
+    names, seconds, peaks = zip(*rows, strict=True)
+    assert names == ("start", "loading images", "compiling model", "all")
+    assert sum(map(float, seconds[:-1])) == pytest.approx(float(seconds[-1]), abs=0.2)
+    assert sorted(map(int, peaks)) == list(map(int, peaks))
+
+
 def test_margins_are_compared_on_the_validation_part(
     drawn: Path,
     drawn_training: DrawnTraining,
