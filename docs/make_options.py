@@ -14,6 +14,7 @@ COMMANDS = (
     "detect_mask_video.py",
     "train_mask_detector.py",
     "-m facemask.evaluate",
+    "-m facemask.export",
     "-m facemask.train_face_detector",
     "-m facemask.downloads",
     "-m facemask.sample_dataset",

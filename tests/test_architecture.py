@@ -26,6 +26,7 @@ ARROWS = {
     "data": {GROUND, "downloads", "sample_dataset", "detect"},
     "evaluate": {GROUND, "downloads", "detect", "data"},
     "train": {GROUND, "downloads", "sample_dataset", "detect", "data", "evaluate"},
+    "export": {GROUND, "downloads", "detect", "data", "train"},
     "train_face_detector": {
         *(GROUND, "downloads", "sample_dataset", "detect", "data", "evaluate", "train"),
     },

@@ -24,6 +24,7 @@ from facemask.detect.classifier import MaskClassifier
 from facemask.detect.pipeline import detect_masks
 from facemask.downloads import __main__ as downloads
 from facemask.evaluate import options as evaluate_options
+from facemask.export import options as export_options
 from facemask.files import PROJECT
 from facemask.options import ArgumentParser
 from facemask.sample_dataset import __main__ as sample_dataset
@@ -47,6 +48,7 @@ PARSERS: dict[str, Callable[[list[str]], Any]] = {
     "detect_mask_image.py": detect_mask_image.parse_arguments,
     "detect_mask_video.py": detect_mask_video.parse_arguments,
     "-m facemask.evaluate": evaluate_options.parse_arguments,
+    "-m facemask.export": export_options.parse_arguments,
     "-m facemask.train_face_detector": train_face_detector_options.parse_arguments,
     "-m facemask.downloads": downloads.main,
     "-m facemask.sample_dataset": sample_dataset.main,

@@ -68,8 +68,7 @@ class MaskClassifier:
             checked = _check_shapes(path, model, stored)
             model.prepare(checked.input_size)
         else:
-            model = _load_keras_model(path, kind)
-            checked = _check_shapes(path, model, stored)
+            model, checked = load_keras_model(path)
             forward = _keras_forward(model, (*checked.input_size, model.input_shape[3]))
         if stored is None:
             grey = model.input_shape[3] == 1
@@ -173,7 +172,20 @@ def _file_kind(path: Path) -> str:
     raise FacemaskError(f"{path}: expected a .keras, .tflite or HDF5 model, found none of them")
 
 
-def _load_keras_model(path: Path, kind: str) -> Any:
+def load_keras_model(path: Path) -> tuple[Any, ModelMetadata]:
+    """The Keras model in a `.keras` or HDF5 file, and its metadata or, without any, the classic.
+
+    Raises FacemaskError as MaskClassifier.load does, and for a `.tflite` file.
+    """
+    kind = _file_kind(path)
+    if kind == ".tflite":
+        raise FacemaskError(f"{path}: expected a .keras or HDF5 model, found a .tflite one")
+    stored = metadata.read(path)
+    model = _keras_model(path, kind)
+    return model, _check_shapes(path, model, stored)
+
+
+def _keras_model(path: Path, kind: str) -> Any:
     keras = load_keras()
 
     class DepthwiseConv2D(keras.layers.DepthwiseConv2D):

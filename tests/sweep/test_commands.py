@@ -20,6 +20,7 @@ from facemask.detect import metadata
 from facemask.detect.metadata import CLASSIC_CLASSES, ModelMetadata
 from facemask.downloads import __main__ as downloads
 from facemask.evaluate import __main__ as evaluate
+from facemask.export import __main__ as export
 from facemask.files import PROJECT
 from facemask.sample_dataset import __main__ as sample_dataset
 from facemask.train_face_detector import __main__ as train_face_detector
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train_mask_detector.main,
     "downloads": downloads.main,
     "evaluate": evaluate.main,
+    "export": export.main,
     "sample": sample_dataset.main,
     "face": train_face_detector.main,
 }
@@ -50,6 +52,11 @@ WRONG: dict[str, tuple[int, str]] = {
     "face": (2, "required: --scenes"),
     **{f"{name} --nonsense": (2, "") for name in COMMANDS},
     "downloads nonsense": (2, "invalid choice"),
+    "export --quantize int8": (2, "needs photographs: --images"),
+    "export --output m.keras": (2, "m.keras"),
+    "export --model missing.keras": (1, "missing.keras: no such model"),
+    "export --model pretrained/mask_detector.tflite": (1, "expected a .keras or HDF5 model"),
+    "export --output /proc/m.tflite": (1, "/proc/m.tflite: can't be written"),
     "downloads --to x": (2, "expected one of the resources"),
     # missing
     "image --image missing.png --no-display": (1, "missing.png: no such image"),

@@ -1,0 +1,46 @@
+"""The arguments of `python -m facemask.export`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from facemask.options import ArgumentParser, Paths, file_with_suffix
+from facemask.train.export import QUANTIZATIONS
+
+COMMAND = "facemask.export"
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(
+        prog=f"python -m {COMMAND}",
+        description="Write the TFLite export of a trained model, which is smaller and faster.",
+    )
+    add = parser.add_argument
+    add("-m", "--model", type=Path, default=Path("mask_detector.keras"), help="(%(default)s)")
+    add(
+        "--quantize", choices=QUANTIZATIONS, default="float16",
+        help="float16 (the default) halves the file; int8 also computes in whole numbers, twice as"
+        " fast, and takes their ranges from --images",
+    )  # fmt: skip
+    add(
+        "-i", "--images", nargs="+", action=Paths, default=[], metavar="DIR",
+        help="for int8: folders of photographs with faces; of those that the model was trained on,"
+        " if its split is beside it",
+    )  # fmt: skip
+    add(
+        "--detector", default="builtin", metavar="NAME",
+        help="what finds the faces: auto, ssd, yunet or builtin (%(default)s)",
+    )  # fmt: skip
+    add(
+        "-f", "--face", default="face_detector", metavar="DIR",
+        help="folder with its weights (%(default)s)",
+    )  # fmt: skip
+    add(
+        "-o", "--output", type=file_with_suffix(".tflite"), metavar="FILE",
+        help="default: beside the model, where the detection scripts look for it",
+    )  # fmt: skip
+    args = parser.parse_args(argv)
+    if args.quantize == "int8" and not args.images:
+        parser.error("--quantize int8 needs photographs: --images")
+    args.output = args.output or args.model.with_suffix(".tflite")
+    return args
