@@ -22,12 +22,13 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from facemask.detect import metadata
+from facemask.detect.dynamic_int8 import quantize_weights
 from facemask.detect.metadata import ModelMetadata
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT, replacing
 from facemask.keras_backend import held_back_stderr, load_keras
 
-Quantization = Literal["none", "float16", "int8"]
+Quantization = Literal["none", "float16", "dynamic", "int8"]
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 Shape = tuple[int | None, ...]
 
@@ -44,10 +45,11 @@ def export_tflite(
     model: a Keras model, (N, height, width, 3) float32 to (N, C) probabilities; the file takes and
     returns the same, for any N. Its metadata need twin_of if it is to be used in place of its
     `.keras` file.
-    quantize: "none" keeps float32; "float16" halves the file; "int8" computes in whole numbers,
-    in a third of the size, and needs calibration: a hundred or so real inputs, each (height,
-    width, 3) float32 as images.model_input makes them, from which the numbers' ranges are taken.
-    Its last step, the softmax, stays float32: int8 has no number between 99.6 and 100 %.
+    quantize: "none" keeps float32; "float16" halves the file; "dynamic" computes most convolutions
+    in int8, see dynamic_int8, in a third of the size; "int8" computes in whole numbers throughout,
+    and needs calibration: a hundred or so real inputs, each (height, width, 3) float32 as
+    images.model_input makes them, from which the numbers' ranges are taken. Its last step, the
+    softmax, stays float32: int8 has no number between 99.6 and 100 %.
     Raises FacemaskError for int8 without calibration, for a model that can't be converted, and
     when the file can't be written.
     """
@@ -79,6 +81,8 @@ def convert(
     with _silenced():
         try:
             how = _convert if in_process else _convert_in_child
+            if quantize == "dynamic":
+                return quantize_weights(how(model, shape, "none", calibration, float_layers))
             return how(model, shape, quantize, calibration, float_layers)
         except Exception as error:  # the converter raises many kinds, plain Exception among them
             message = " ".join(str(error).split())[:300] or type(error).__name__

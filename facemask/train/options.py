@@ -220,9 +220,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """What the run writes beside the model, and where it runs."""
     add = parser.add_argument
     add(
-        "--quantize", choices=("none", "float16", "int8"), default="none",
+        "--quantize", choices=("none", "float16", "dynamic", "int8"), default="none",
         help="numbers in the .tflite model that is written beside the .keras one (%(default)s:"
-        " float32)",
+        " float32); see python -m facemask.export --help",
     )  # fmt: skip
     add(
         "--resume", action="store_true",

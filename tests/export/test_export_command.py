@@ -37,7 +37,12 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("arguments", "tolerance"),
-    [([], 2e-3), (["--quantize", "none"], 1e-6), (["--quantize", "int8"], 0.02)],
+    [
+        ([], 0.02),
+        (["--quantize", "float16"], 2e-3),
+        (["--quantize", "none"], 1e-6),
+        (["--quantize", "int8"], 0.02),
+    ],
 )
 def test_the_export_takes_the_place_of_its_model(
     model: Path, arguments: list[str], tolerance: float

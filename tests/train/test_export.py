@@ -29,7 +29,8 @@ def interpreter(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("quantize", "tolerance"), [("none", 1e-6), ("float16", 2e-3), ("int8", 0.04)]
+    ("quantize", "tolerance"),
+    [("none", 1e-6), ("float16", 2e-3), ("dynamic", 1e-6), ("int8", 0.04)],
 )
 def test_a_file_predicts_what_its_model_does(
     tmp_path: Path, quantize: Quantization, tolerance: float
