@@ -50,7 +50,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.track is False and (args.csv or args.alert_command or args.snapshots):
         parser.error("--no-track: --csv, --alert-command and --snapshots need tracked faces")
-    args.detect_every_frame |= args.track is False  # each frame is labelled by itself then
+    # Each frame is labelled by itself then; and no face may flash up.
+    args.detect_every_frame |= args.track is False or args.blur
     if args.alert_labels and not (args.alert_command or args.snapshots or args.serve):
         parser.error(
             "argument --alert-labels: expected --alert-command, --snapshots or --serve with it"

@@ -148,7 +148,8 @@ def test_a_face_is_classified_in_every_frame_only_on_request(
 
 
 @pytest.mark.parametrize(
-    ("option", "looked"), [([], 4), (["--detect-every-frame"], 12), (["--no-track"], 12)]
+    ("option", "looked"),
+    [([], 4), (["--detect-every-frame"], 12), (["--no-track"], 12), (["--blur"], 12)],
 )
 def test_faces_are_looked_for_in_every_frame_only_on_request(
     clip: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], looked: int
