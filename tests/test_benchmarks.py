@@ -14,7 +14,7 @@ from .train.small_training import DrawnTraining
 # An option of each benchmark. Those with assets end without them.
 OF_DETECTION = (
     *("bench_video", "bench_image", "bench_archive", "bench_long_run", "bench_crowd"),
-    *("bench_page", "label_changes"),
+    *("bench_page", "label_changes", "interpolated_faces"),
 )
 WITH_ASSETS = {
     **dict.fromkeys(OF_DETECTION, "--repeats"),

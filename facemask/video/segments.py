@@ -21,8 +21,8 @@ from facemask.video.decoder import TimedFrame
 from facemask.video.tracker import match
 
 # With these numbers the built-in detector looks at a quarter of the frames of four people who sit,
-# and at 52 % of those of a street, where many faces are small and come and go. There it finds
-# 98.8 % of the faces that it finds in all frames, and 0.6 % others. The SSD looks at 32 and 33 %.
+# and at half of those of a street, where many faces are small and come and go, and hardly a face is
+# lost: benchmarks/interpolated_faces.py.
 MAX_FRAMES = 4  # of a segment
 MAX_S = 0.2  # from the last frame of a segment to the next one's: a tenth of a step
 DOUBTFUL = 0.6  # faces of a lower confidence
