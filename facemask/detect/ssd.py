@@ -27,8 +27,8 @@ PROTOTXT = PROJECT / "face_detector" / "deploy.prototxt"
 MEAN_BGR = (104.0, 177.0, 123.0)
 
 # The size at which PortraitSSD looks first, in pixels a side; the confidence that it asks for, and
-# that from which a second box may be a face too. 91 % of the classic photographs show one face
-# then, in a third of the time. The IoU with its box at 300 pixels is 0.90 on average.
+# that from which a second box may be a face too. Most classic photographs show one face then,
+# in a third of the time.
 PORTRAIT_SIDE, PORTRAIT_CONFIDENCE, PORTRAIT_DOUBT = 160, 0.7, 0.25
 
 
@@ -102,7 +102,7 @@ class SSDFaceDetector:
 class PortraitSSD:
     """The SSD for images of one face each: first at few pixels, which are enough for large faces.
 
-    Its boxes differ from those of the whole size by some 3 % of a side, at the chin by 7 %.
+    Its boxes differ a little from those of the whole size, most at the chin.
     """
 
     def __init__(self, small: Detector, full: Detector):

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from facemask.console import info, progress, run
-from facemask.errors import check_installed
+from facemask.errors import FacemaskError, check_installed
 from facemask.export.options import parse_arguments
 from facemask.files import check_writable, find
 
@@ -32,9 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from facemask.detect import classifier, metadata
     from facemask.train.export import export_tflite
 
-    info("loading face mask detector model...")
     path = find(args.model)
+    classifier.check_model_file(path)
+    info("loading face mask detector model...")
     model, known = classifier.load_keras_model(path)
+    if metadata.read(path) is None:  # its input may be scaled in another way, see detect.foreign
+        raise FacemaskError(
+            f"{path}: expected a model of train_mask_detector.py, found one without"
+            f" {metadata.ENTRY} inside"
+        )
     inputs = calibration_inputs(args, known) if args.quantize == "int8" else None
     known = replace(known, twin_of=metadata.weights_digest(path))
     export_tflite(args.output, model, known, args.quantize, inputs)

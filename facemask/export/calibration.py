@@ -13,7 +13,7 @@ from facemask.errors import FacemaskError
 from facemask.files import file_digest
 from facemask.images import ImageError, crop_face, list_files, model_input, read_image
 
-PHOTOGRAPHS = 300  # more changed no label
+PHOTOGRAPHS = 300
 FACES = 2  # of a photograph, the highest-scoring ones
 
 

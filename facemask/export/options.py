@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from facemask.options import ArgumentParser, Paths, file_with_suffix
+from facemask.options import ArgumentParser, Paths, add_detector_arguments, file_with_suffix
 from facemask.train.export import QUANTIZATIONS
 
 COMMAND = "facemask.export"
@@ -28,14 +28,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="for int8: folders of photographs with faces; of those that the model was trained on,"
         " if its split is beside it",
     )  # fmt: skip
-    add(
-        "--detector", default="builtin", metavar="NAME",
-        help="what finds the faces: auto, ssd, yunet or builtin (%(default)s)",
-    )  # fmt: skip
-    add(
-        "-f", "--face", default="face_detector", metavar="DIR",
-        help="folder with its weights (%(default)s)",
-    )  # fmt: skip
+    add_detector_arguments(parser)
     add(
         "-o", "--output", type=file_with_suffix(".tflite"), metavar="FILE",
         help="default: beside the model, where the detection scripts look for it",

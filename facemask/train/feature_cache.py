@@ -79,7 +79,6 @@ def cached_head(
     for it: one of all views, and one for each of the others. Raises FacemaskError when an image can
     no longer be read, or the features can't be written.
     """
-    give_back_memory()  # of the search for copies: the conversion needs much
     frozen, head = split_model(model)
     groups = [views, *([stream] for stream in others)]
     of_views, *of_others = compute_features(frozen, groups, progress)

@@ -57,6 +57,16 @@ def test_the_export_takes_the_place_of_its_model(
     assert len(rows)
 
 
+def test_a_model_of_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its input may be scaled in another way, which only a file without metadata tells."""
+    brightness_model().save(tmp_path / "m.h5")
+    with pytest.raises(SystemExit) as end:
+        run(lambda: main(["--model", str(tmp_path / "m.h5")]))
+    assert end.value.code == 1
+    assert "m.h5: expected a model of train_mask_detector.py" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+
+
 def test_another_name_can_be_written(model: Path) -> None:
     output = model.with_name("small.tflite")
     assert main(["--model", str(model), "--output", str(output)]) == 0

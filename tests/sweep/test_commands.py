@@ -53,6 +53,7 @@ WRONG: dict[str, tuple[int, str]] = {
     **{f"{name} --nonsense": (2, "") for name in COMMANDS},
     "downloads nonsense": (2, "invalid choice"),
     "export --quantize int8": (2, "needs photographs: --images"),
+    "export --detector nonsense": (2, "invalid choice: 'nonsense'"),
     "export --output m.keras": (2, "m.keras"),
     "export --model missing.keras": (1, "missing.keras: no such model"),
     "export --model pretrained/mask_detector.tflite": (1, "expected a .keras or HDF5 model"),
