@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from facemask.data.augmentation import photometric_jitter, random_noise
 from facemask.detect.builtin import LONGER_SIDE
 from facemask.images import read_image
 from facemask.keras_backend import load_keras
+from facemask.train_face_detector.camera import Sample, as_photographed
 from facemask.train_face_detector.targets import make_targets
 
 CACHED_PHOTOGRAPHS = 4000  # kept in memory, as small as training shows them: about 0.4 MB each
@@ -25,7 +25,7 @@ PORTRAITS = 0.3  # ratio of the photographs
 MOSAICS = 0.5  # ratio of the samples
 ASPECT = 0.12  # the largest logarithm of the change of the aspect ratio
 # Mostly a head is upright; the first is a standard deviation, the second the largest angle.
-ROTATION_DEGREES, TILTED, TILT_DEGREES = 5.0, 0.1, 40.0
+ROTATION_DEGREES, TILTED, TILT_DEGREES = 5.0, 0.25, 45.0
 # Ratio of the scenes' samples in which one face gets a width from this range, in pixels, instead:
 # the faces of a scene are mostly small. Its scale stays within the third.
 ZOOMED, ZOOMED_FACE, ZOOM = 0.2, (14.0, 400.0), (0.3, 3.5)
@@ -34,9 +34,6 @@ ZOOMED, ZOOMED_FACE, ZOOM = 0.2, (14.0, 400.0), (0.3, 3.5)
 VISIBLE, VISIBLE_IN_MOSAIC = 0.55, 0.85
 SMALLEST_FACE = 5.0  # pixels; smaller faces are ignored
 PASTED = 0.8  # ratio of the portraits that are pasted onto a scene
-DARK = 0.1  # ratio of the samples that are darkened, as photographs of dark rooms
-BACKLIT = 0.06  # ratio of the samples in which a face is dark before a bright background
-NOISE = 40.0  # the largest standard deviation, of 255
 # Below this scale, a warp skips pixels. Mostly the photograph is shrunk before, to a size somewhat
 # larger than needed; not always, since cameras and other programs skip pixels too.
 SMOOTH_SCALE, SMOOTH_MARGIN = 0.6, 1.2
@@ -72,8 +69,6 @@ class Pools(NamedTuple):
     portraits: Pool
 
 
-# (height, width, 3) uint8, BGR; boxes of faces; boxes to ignore: (N, 4) float32, xyxy in pixels.
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 Scales = tuple[float, float]
 
 
@@ -133,21 +128,7 @@ def random_sample(pools: Pools, size: int, rng: np.random.Generator) -> Sample:
         image, faces, ignored = _crop(
             source, (size, size), scales, VISIBLE, pools.scenes, rng, zoom=True
         )
-    image = photometric_jitter(image, rng)
-    if len(faces) and rng.random() < BACKLIT:
-        image = _backlit(image, faces[int(rng.integers(len(faces)))], rng)
-    if rng.random() < DARK:
-        image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.25, 0.6))
-    chance = rng.random()
-    if chance < 0.15:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
-    elif chance < 0.3:
-        quality = int(rng.integers(30, 90))
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    elif chance < 0.45:
-        image = random_noise(image, rng, NOISE, coloured=bool(rng.random() < 0.5))
-    return image, faces, ignored
+    return as_photographed(image, faces, ignored, rng)
 
 
 def _choose(pools: Pools, rng: np.random.Generator) -> AnnotatedImage:
@@ -155,17 +136,6 @@ def _choose(pools: Pools, rng: np.random.Generator) -> AnnotatedImage:
     if not pool.images:
         pool = pools.scenes if pools.scenes.images else pools.portraits
     return pool.draw(rng)
-
-
-def _backlit(image: np.ndarray, face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An image that is dark around a face, and brighter the further away."""
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    centre, sides = (face[:2] + face[2:]) / 2, np.maximum(face[2:] - face[:2], 1)
-    distance = ((columns - centre[0]) / sides[0]) ** 2 + ((rows - centre[1]) / sides[1] / 1.5) ** 2
-    shade = np.exp(-distance / 2)[..., None]
-    dark, glare = rng.uniform(0.3, 0.8), rng.uniform(20, 110)
-    lit = image * (1 - dark * shade) + glare * (1 - shade)
-    return np.clip(lit, 0, 255).astype(np.uint8)
 
 
 def _scales(source: AnnotatedImage, scene: Scales, face: Scales, size: int) -> Scales:

@@ -10,7 +10,6 @@ from facemask.train_face_detector.samples import (
     VISIBLE,
     AnnotatedImage,
     Pool,
-    _backlit,
     _crop,
     covered_ratio,
     make_pools,
@@ -73,10 +72,3 @@ def test_photographs_are_drawn_by_their_weight() -> None:
     drawn = [scenes.draw(rng).path.name for _ in range(400)]
     assert drawn.count("a") == pytest.approx(300, abs=30)
     assert set(drawn) == {"a", "b"}
-
-
-def test_a_backlit_face_is_darker_than_its_background() -> None:
-    grey = np.full((100, 100, 3), 120, np.uint8)
-    lit = _backlit(grey, np.array([40, 40, 60, 60], np.float32), np.random.default_rng(0))
-    assert lit[50, 50, 0] < 90
-    assert lit[0, 0, 0] > 130
