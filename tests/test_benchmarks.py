@@ -21,6 +21,7 @@ WITH_ASSETS = {
     "compare_bases": "--backbones",
     "bench_training": "--seeds",
     "face_network_tries": "--tries",
+    "earlier_face_network": "--commit",
 }
 OPTIONS = {
     **WITH_ASSETS,

@@ -21,7 +21,7 @@ WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 # The longer side of the network's input, in pixels, in detection and in training.
 LONGER_SIDE = 800
 # But an image is enlarged at most so many times. In a blurred face that fills the input, the
-# network sees several: of 133 crops of faces, 41 get one box without the limit, 128 with it
+# network sees several: of 133 crops of faces, 60 get one box without the limit, 125 with it
 # (benchmarks/face_network_tries.py).
 MAX_ENLARGEMENT = 2.0
 # The network's distances are limited to e^-4 to e^4 strides, in detection and in training.
