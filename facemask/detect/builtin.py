@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
 # The longer side of the network's input, in pixels, in detection and in training.
 LONGER_SIDE = 800
+# Large faces are found better in a smaller input: of faces a quarter as wide as the image and more,
+# .94 at 320 pixels and .87 at 800. So an image is searched in both sizes, the second time in a
+# sixth of the time. The coarse search is left out where the fine one finds small faces alone, and
+# is not heard on small faces, nor the fine one on large ones. Widths are ratios of the image's
+# longer side. benchmarks/face_network_tries.py has the figures without it.
+COARSE_SIDE = 320
+COARSE_SEARCH_FROM = 0.15  # the width of the fine search's largest face
+COARSE_FROM, FINE_BELOW = 0.2, 0.3
 # But an image is enlarged at most so many times. In a blurred face that fills the input, the
 # network sees several: of 133 crops of faces, 60 get one box without the limit, 125 with it
 # (benchmarks/face_network_tries.py).
@@ -28,12 +37,18 @@ MAX_ENLARGEMENT = 2.0
 LARGEST_LOGARITHM = 4.0
 
 
+# From an image, (1, height, width, 3) uint8, BGR, to the network's predictions (1, A, 5) float32.
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
 class BuiltinFaceDetector:
     """The built-in face detector: load it once, and call it for each image, from any thread."""
 
-    def __init__(self, model: LiteRTModel):
-        self._model = model
-        self._model.prepare((LONGER_SIDE, LONGER_SIDE))
+    def __init__(self, fine: LiteRTModel, coarse: LiteRTModel):
+        """fine, coarse: the same network. In one model, each change of size would take 4 ms."""
+        self._fine, self._coarse = fine, coarse
+        self._fine.prepare((LONGER_SIDE, LONGER_SIDE))
+        self._coarse.prepare((COARSE_SIDE, COARSE_SIDE))
 
     @classmethod
     def load(
@@ -44,27 +59,58 @@ class BuiltinFaceDetector:
         Raises FacemaskError without LiteRT, and when the file is missing or another network.
         """
         path = Path(path)
-        model = LiteRTModel.load(path, threads)
-        if len(model.output_shape) != 3 or model.output_shape[-1] != 5:
+        fine, coarse = (LiteRTModel.load(path, threads) for _ in range(2))
+        if len(fine.output_shape) != 3 or fine.output_shape[-1] != 5:
             raise FacemaskError(
                 f"{path}: expected a face detector, (1, anchor_points, 5), found outputs of shape"
-                f" {model.output_shape}"
+                f" {fine.output_shape}"
             )
-        return cls(model)
+        return cls(fine, coarse)
 
     def detect(self, image: np.ndarray, confidence: float = 0.5) -> list[FaceBox]:
         """See types.Detector."""
+        boxes, confidences = find_faces(image, confidence, self._fine, self._coarse)
         height, width = image.shape[:2]
-        size = input_size(height, width)
-        predictions = self._model(shrink(image, size)[None])[0]
-        boxes, confidences = decode_predictions(predictions, *size, confidence)
-        boxes *= np.tile([width / size[1], height / size[0]], 2)
         return [box for box in face_boxes(boxes, confidences, width, height) if box.area]
 
 
-def input_size(height: int, width: int) -> tuple[int, int]:
+def find_faces(
+    image: np.ndarray, confidence: float, fine: Predict, coarse: Predict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4), xyxy in pixels of the image, and confidences (N,), highest first.
+
+    image: (height, width, 3) uint8, BGR. fine, coarse: the network, for a search with a longer side
+    of LONGER_SIDE and of COARSE_SIDE pixels; the second is not always needed.
+    """
+    boxes, confidences = _search(image, LONGER_SIDE, confidence, fine)
+    widths = _widths(boxes, image)
+    if len(boxes) and widths.max() < COARSE_SEARCH_FROM:
+        return boxes, confidences
+    large, large_confidences = _search(image, COARSE_SIDE, confidence, coarse)
+    is_small, is_large = widths < FINE_BELOW, _widths(large, image) >= COARSE_FROM
+    boxes = np.concatenate([large[is_large], boxes[is_small]])
+    confidences = np.concatenate([large_confidences[is_large], confidences[is_small]])
+    return _suppressed(boxes, confidences)
+
+
+def _search(
+    image: np.ndarray, longer_side: int, confidence: float, predict: Predict
+) -> tuple[np.ndarray, np.ndarray]:
+    """As find_faces, in one size of the image."""
+    height, width = image.shape[:2]
+    rows, columns = input_size(height, width, longer_side)
+    predictions = predict(shrink(image, (rows, columns))[None])[0]
+    boxes, confidences = decode_predictions(predictions, rows, columns, confidence)
+    return boxes * np.tile([width / columns, height / rows], 2), confidences
+
+
+def _widths(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) / max(image.shape[:2])
+
+
+def input_size(height: int, width: int, longer_side: int = LONGER_SIDE) -> tuple[int, int]:
     """Height and width, in pixels, that an image of height x width pixels is resized to."""
-    scale = min(MAX_ENLARGEMENT, LONGER_SIDE / max(height, width))
+    scale = min(MAX_ENLARGEMENT, longer_side / max(height, width))
     rows, columns = (
         max(SIZE_MULTIPLE, round(side * scale / SIZE_MULTIPLE) * SIZE_MULTIPLE)
         for side in (height, width)
@@ -85,9 +131,14 @@ def decode_predictions(
     points, strides = anchor_points(height, width)
     confidences = 1 / (1 + np.exp(-np.clip(predictions[:, 0], -80, 80)))
     chosen = np.flatnonzero(confidences > confidence)
-    chosen = chosen[np.argsort(-predictions[chosen, 0], kind="stable")]
     logarithms = np.clip(predictions[chosen, 1:], -LARGEST_LOGARITHM, LARGEST_LOGARITHM)
     distances = np.exp(logarithms) * strides[chosen, None]
     boxes = np.hstack([points[chosen] - distances[:, :2], points[chosen] + distances[:, 2:]])
-    kept = nms(boxes, NMS_IOU, BUILTIN_NMS_IOS)
-    return boxes[kept], confidences[chosen[kept]]
+    return _suppressed(boxes, confidences[chosen])
+
+
+def _suppressed(boxes: np.ndarray, confidences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What non-maximum suppression leaves of boxes, highest confidence first."""
+    order = np.argsort(-confidences, kind="stable")
+    kept = order[nms(boxes[order], NMS_IOU, BUILTIN_NMS_IOS)]
+    return boxes[kept], confidences[kept]

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from facemask.detect.builtin import decode_predictions, input_size
+from facemask.detect.builtin import find_faces
 from facemask.evaluate import detection
 from facemask.evaluate.detection import AP_CONFIDENCE, AveragePrecision, ImageBoxes, match_boxes
-from facemask.images import read_image, shrink
+from facemask.images import read_image
 from facemask.train_face_detector.samples import AnnotatedImage
 
 # The default confidence is the lowest one whose F1 is this near to the greatest: on so few
@@ -27,13 +27,11 @@ def detect_images(detect: Detect, images: Sequence[AnnotatedImage]) -> list[Imag
 def network_detector(network: Any) -> Detect:
     """A detector that runs a Keras network, and gives all boxes above AP_CONFIDENCE."""
 
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return np.array(network(batch.astype(np.float32), training=False))
+
     def detect(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height, width = image.shape[:2]
-        rows, columns = input_size(height, width)
-        batch = shrink(image, (rows, columns))[None].astype(np.float32)
-        predictions = np.array(network(batch, training=False))[0]
-        boxes, confidences = decode_predictions(predictions, rows, columns, AP_CONFIDENCE)
-        return boxes * np.tile([width / columns, height / rows], 2), confidences
+        return find_faces(image, AP_CONFIDENCE, predict, predict)
 
     return detect
 

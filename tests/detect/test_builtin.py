@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from facemask.detect.anchor_points import anchor_points
-from facemask.detect.builtin import WEIGHTS, BuiltinFaceDetector, decode_predictions, input_size
+from facemask.detect.builtin import (
+    WEIGHTS,
+    BuiltinFaceDetector,
+    Predict,
+    decode_predictions,
+    find_faces,
+    input_size,
+)
 from facemask.errors import FacemaskError
 from facemask.files import PROJECT
 
@@ -78,6 +85,51 @@ def test_a_child_beside_a_large_face_is_found() -> None:
     small = predictions_for([280.0, 20.0, 300.0, 44.0], 0.6, 320, 320)
     boxes, _ = decode_predictions(np.maximum(large, small), 320, 320, 0.5)
     assert len(boxes) == 2
+
+
+def network_that_finds(*boxes: list[float]) -> Predict:
+    """A network that finds these faces in an image of 400x400 pixels, in any size of it."""
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        height, width = batch.shape[1:3]
+        scaled = [[side * width / 400 for side in box] for box in boxes]
+        nothing = predictions_for([0, 0, 0, 0], 0.9, height, width)
+        found = [predictions_for(box, 0.9, height, width) for box in scaled]
+        return np.max([nothing, *found], axis=0)[None]
+
+    return predict
+
+
+def never(batch: np.ndarray) -> np.ndarray:
+    raise AssertionError(f"searched in {batch.shape}")
+
+
+IMAGE = np.zeros((400, 400, 3), np.uint8)
+SMALL, OTHER_SMALL = [10.0, 10.0, 50.0, 60.0], [330.0, 10.0, 370.0, 60.0]
+LARGE, ITS_HALF = [100.0, 100.0, 300.0, 350.0], [100.0, 200.0, 290.0, 390.0]
+
+
+def test_small_faces_need_no_second_search() -> None:
+    boxes, _ = find_faces(IMAGE, 0.5, network_that_finds(SMALL, OTHER_SMALL), never)
+    assert sorted(boxes.tolist()) == pytest.approx(np.array([SMALL, OTHER_SMALL]), abs=0.01)
+
+
+def test_where_no_face_is_found_large_ones_are_searched_once_more() -> None:
+    boxes, confidences = find_faces(IMAGE, 0.5, network_that_finds(), network_that_finds(LARGE))
+    assert boxes == pytest.approx(np.array([LARGE]), abs=0.01)
+    assert confidences.tolist() == pytest.approx([0.9])
+
+
+def test_each_search_is_heard_on_the_sizes_it_is_good_at() -> None:
+    fine, coarse = network_that_finds(SMALL, ITS_HALF), network_that_finds(LARGE, OTHER_SMALL)
+    boxes, _ = find_faces(IMAGE, 0.5, fine, coarse)
+    assert sorted(boxes.tolist()) == pytest.approx(np.array([SMALL, LARGE]), abs=0.01)
+
+
+def test_a_face_that_both_searches_find_gets_one_box() -> None:
+    middle = [100.0, 100.0, 200.0, 220.0]
+    boxes, _ = find_faces(IMAGE, 0.5, network_that_finds(middle), network_that_finds(middle))
+    assert boxes == pytest.approx(np.array([middle]), abs=0.01)
 
 
 def test_a_missing_and_a_damaged_file_are_named(tmp_path: Path) -> None:
