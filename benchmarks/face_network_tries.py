@@ -39,6 +39,7 @@ SCENES = ("scenes", "scenes2", "scenes3")
 CROPS = "real_crops"
 SHIPPED = PROJECT / "face_detector" / "builtin-start.weights.h5"
 PYRAMID = ("neck_", "shared_")
+WIDTHS = builtin.COARSE_FROM, builtin.FINE_BELOW
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Try:
     float_layers: tuple[str, ...] | None = None  # the others in int8; None for all in float32
     top: float = 0.0  # how much higher boxes begin, in ratios of their height
     enlargement: float = builtin.MAX_ENLARGEMENT
+    coarse: bool = True  # whether large faces are searched in a smaller input as well
 
 
 TRIES = {
@@ -62,6 +64,7 @@ TRIES = {
     "boxes .04 higher": Try(top=0.04),
     "boxes .08 higher": Try(top=0.08),
     "enlarged without limit": Try(enlargement=np.inf),
+    "without the coarse search": Try(coarse=False),
 }
 
 
@@ -106,6 +109,7 @@ def figures(
 ) -> list[str]:
     """Of each folder of scenes mAP@.5 and the unmasked faces found; then the crops with one box."""
     builtin.LONGER_SIDE, builtin.MAX_ENLARGEMENT = change.size, change.enlargement
+    builtin.COARSE_FROM, builtin.FINE_BELOW = WIDTHS if change.coarse else (np.inf, np.inf)
     if change.float_layers is not None:
         network = quantized(network, change.float_layers, [*chain(*scenes.values())])
     detect = network_detector(network)
