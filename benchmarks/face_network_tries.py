@@ -27,8 +27,8 @@ from facemask.detect import builtin
 from facemask.detect.litert import LiteRTModel
 from facemask.evaluate.detection import ImageBoxes, average_precision, detection_metrics
 from facemask.files import file_digest
-from facemask.images import list_files, read_image, resize
-from facemask.train.export import convert
+from facemask.images import list_files, read_image
+from facemask.train_face_detector.export import quantized
 from facemask.train_face_detector.network import OUTPUT_LAYERS, build_face_network, load_yunet
 from facemask.train_face_detector.pseudo_labels import annotated
 from facemask.train_face_detector.samples import AnnotatedImage
@@ -47,6 +47,7 @@ class Try:
     ratio: float = 1.0  # of the way from YuNet's weights to the shipped ones, or beyond
     size: int = builtin.LONGER_SIDE
     float_layers: tuple[str, ...] | None = None  # the others in int8; None for all in float32
+    equalize: bool = True  # see export.equalized
     top: float = 0.0  # how much higher boxes begin, in ratios of their height
     enlargement: float = builtin.MAX_ENLARGEMENT
     coarse: bool = True  # whether large faces are searched in a smaller input as well
@@ -60,6 +61,7 @@ TRIES = {
     "640 pixels": Try(size=640),
     "960 pixels": Try(size=960),
     "int8, as shipped": Try(float_layers=OUTPUT_LAYERS),
+    "int8, channels as trained": Try(float_layers=OUTPUT_LAYERS, equalize=False),
     "int8, pyramid in float32": Try(float_layers=(*OUTPUT_LAYERS, *PYRAMID)),
     "boxes .04 higher": Try(top=0.04),
     "boxes .08 higher": Try(top=0.08),
@@ -111,7 +113,7 @@ def figures(
     builtin.LONGER_SIDE, builtin.MAX_ENLARGEMENT = change.size, change.enlargement
     builtin.COARSE_FROM, builtin.FINE_BELOW = WIDTHS if change.coarse else (np.inf, np.inf)
     if change.float_layers is not None:
-        network = quantized(network, change.float_layers, [*chain(*scenes.values())])
+        network = in_int8(network, [*chain(*scenes.values())], change.float_layers, change.equalize)
     detect = network_detector(network)
 
     def boxes(image: AnnotatedImage) -> ImageBoxes:
@@ -131,12 +133,12 @@ def figures(
     return [*cells, f"{counts.count(1)} of {len(counts)}"]
 
 
-def quantized(network: Any, layers: Sequence[str], images: Sequence[AnnotatedImage]) -> Any:
+def in_int8(
+    network: Any, images: Sequence[AnnotatedImage], float_layers: Sequence[str], equalize: bool
+) -> Any:
     """A network in whole numbers, but for layers whose names begin so; called as the network."""
-    size = builtin.input_size(builtin.LONGER_SIDE * 3 // 4, builtin.LONGER_SIDE)
-    ranges = [resize(read_image(image.path), size).astype(np.float32) for image in images]
     path = Path("network.tflite")  # for messages; nothing is written
-    content = convert(path, network, (1, None, None, 3), "int8", ranges, layers)
+    content = quantized(path, network, images, float_layers, equalize)
     model = LiteRTModel.from_bytes(path, content)
     return lambda batch, training: model(batch)
 

@@ -81,8 +81,9 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     from facemask.train import model
     from facemask.train.checkpoint import Checkpoint, checkpoint_path
     from facemask.train_face_detector import card
+    from facemask.train_face_detector.export import export
     from facemask.train_face_detector.loading import images_digest, write_parts
-    from facemask.train_face_detector.trainer import Trainer, export, save_weights
+    from facemask.train_face_detector.trainer import Trainer, save_weights
     from facemask.train_face_detector.validation import average_precision, calibrate, describe
 
     images = loaded.images

@@ -154,13 +154,19 @@ def calibrated(network: Any, scale: float, offset: float) -> Any:
 
     The numbers go into the weights, so that the copy takes no more time.
     """
-    keras = load_keras()
-    copy = keras.models.clone_model(keras.Model(network.input, network.output))  # not compiled
-    copy.set_weights(network.get_weights())
+    copy = copy_of(network)
     for stride in STRIDES:
         layer = copy.get_layer(f"face_{stride}")
         kernel, bias = layer.get_weights()
         layer.set_weights([kernel * scale, bias * scale + offset])
+    return copy
+
+
+def copy_of(network: Any) -> Any:
+    """A copy of a network that is not compiled."""
+    keras = load_keras()
+    copy = keras.models.clone_model(keras.Model(network.input, network.output))
+    copy.set_weights(network.get_weights())
     return copy
 
 

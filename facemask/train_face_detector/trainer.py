@@ -8,19 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facemask.detect.builtin import LONGER_SIDE, input_size
 from facemask.errors import FacemaskError
 from facemask.files import replacing
-from facemask.images import read_image, resize
 from facemask.keras_backend import load_keras
 from facemask.train.checkpoint import Checkpoint, History, State
-from facemask.train.export import convert
-from facemask.train_face_detector.network import (
-    OUTPUT_LAYERS,
-    build_face_network,
-    calibrated,
-    load_yunet,
-)
+from facemask.train_face_detector.network import build_face_network, load_yunet
 from facemask.train_face_detector.samples import (
     AnnotatedImage,
     face_batches,
@@ -193,19 +185,3 @@ def read_weights(path: Path) -> list[np.ndarray]:
         reason = " ".join(str(error).split())[:300]
         raise FacemaskError(f"{path}: expected weights of this network: {reason}") from error
     return network.get_weights()
-
-
-def export(
-    path: Path, network: Any, scale: float, offset: float, images: Sequence[AnnotatedImage]
-) -> None:
-    """Write a network as the int8 `.tflite` that detect.builtin reads, with its calibration inside.
-
-    images: those from which the ranges of numbers are taken; some hundred are enough.
-    Raises FacemaskError when it can't be converted or written.
-    """
-    size = input_size(LONGER_SIDE * 3 // 4, LONGER_SIDE)
-    ranges = [resize(read_image(image.path), size).astype(np.float32) for image in images]
-    shape, copy = (1, None, None, 3), calibrated(network, scale, offset)
-    content = convert(path, copy, shape, "int8", ranges, OUTPUT_LAYERS)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)

@@ -16,7 +16,7 @@ from facemask.images import read_image
 from facemask.train.checkpoint import Checkpoint
 from facemask.train.model import set_seed
 from facemask.train_face_detector import __main__ as command
-from facemask.train_face_detector import options, trainer
+from facemask.train_face_detector import export, options, trainer
 from facemask.train_face_detector.loading import Loaded
 from facemask.train_face_detector.trainer import Trainer, read_weights, save_weights
 
@@ -106,7 +106,7 @@ def test_weights_are_kept_when_the_export_fails(
     def fail(*_: object) -> None:
         raise FacemaskError("can't be converted")
 
-    monkeypatch.setattr(trainer, "export", fail)
+    monkeypatch.setattr(export, "export", fail)
     weights, output = tmp_path / "kept.weights.h5", tmp_path / "x.tflite"
     checkpoint = tmp_path / "x.checkpoint.npz"
     shutil.copyfile(tiny.folder / "interrupted.checkpoint.npz", checkpoint)
