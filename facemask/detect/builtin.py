@@ -21,14 +21,14 @@ WEIGHTS = PROJECT / "face_detector" / "builtin.tflite"
 
 # The longer side of the network's input, in pixels, in detection and in training.
 LONGER_SIDE = 800
-# Large faces are found better in a smaller input: of faces a quarter as wide as the image and more,
-# .94 at 320 pixels and .87 at 800. So an image is searched in both sizes, the second time in a
-# sixth of the time. The coarse search is left out where the fine one finds small faces alone, and
-# is not heard on small faces, nor the fine one on large ones. Widths are ratios of the image's
-# longer side. benchmarks/face_network_tries.py has the figures without it.
+# Large faces are found more often in a smaller input, so an image is searched in two sizes, the
+# second time in a fifth of the time. The coarse search counts for large faces alone and the fine
+# one for the others, with some overlap. Where the fine one finds small faces alone, the coarse one
+# is left out. Widths are ratios of the image's longer side. What changes without it is in
+# benchmarks/face_network_tries.py.
 COARSE_SIDE = 320
-COARSE_SEARCH_FROM = 0.15  # the width of the fine search's largest face
-COARSE_FROM, FINE_BELOW = 0.2, 0.3
+COARSE_SEARCH_FROM = 0.15  # the width of the largest face that the fine search finds
+COARSE_FROM, FINE_BELOW = 0.25, 0.35
 # But an image is enlarged at most so many times. In a blurred face that fills the input, the
 # network sees several: of 133 crops of faces, 60 get one box without the limit, 125 with it
 # (benchmarks/face_network_tries.py).
