@@ -29,9 +29,8 @@ LONGER_SIDE = 800
 COARSE_SIDE = 320
 COARSE_SEARCH_FROM = 0.15  # the width of the largest face that the fine search finds
 COARSE_FROM, FINE_BELOW = 0.25, 0.35
-# But an image is enlarged at most so many times. In a blurred face that fills the input, the
-# network sees several: of 133 crops of faces, 60 get one box without the limit, 125 with it
-# (benchmarks/face_network_tries.py).
+# But an image is enlarged at most so many times, which saves time with small ones. To enlarge them
+# further gains nothing (benchmarks/face_network_tries.py).
 MAX_ENLARGEMENT = 2.0
 # The network's distances are limited to e^-4 to e^4 strides, in detection and in training.
 LARGEST_LOGARITHM = 4.0

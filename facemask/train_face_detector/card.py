@@ -77,9 +77,9 @@ def figures(
         "Found by the face's width in pixels:",
         f"Found by the light on the face (grey below {dark} is dark, from {bright} on bright):",
         "Portraits and cropped faces, by how many boxes they get:",
-        "Milliseconds for an image of 640x480 pixels, on one thread, the median of calls in turn, a"
-        " photograph\nand an image without a face, which the built-in detector searches in two sizes"
-        " (as it does where it\nfinds a large face):",
+        "Milliseconds for an image of 640x480 pixels, on one thread, the median of calls in turn: a"
+        " photograph,\nand an image without a face, which the built-in detector searches in two"
+        " sizes (as it does where\nit finds a large face):",
     )
     return "\n\n".join(
         f"{title}\n\n{_table(rows)}" for title, rows in zip(titles, tables, strict=True) if rows
