@@ -121,6 +121,7 @@ def command_line(args: argparse.Namespace) -> str:
         "--detected": args.detected,
         "--dataset": args.dataset,
         "--video": args.video,
+        "--compare": args.compare,
     }
     words = ["python", "-m", COMMAND]
     for option, paths in sources.items():
