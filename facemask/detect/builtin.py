@@ -29,7 +29,7 @@ LONGER_SIDE = 800
 COARSE_SIDE = 320
 COARSE_SEARCH_FROM = 0.15  # the width of the largest face that the fine search finds
 COARSE_FROM, FINE_BELOW = 0.25, 0.35
-# But an image is enlarged at most so many times, which saves time with small ones. To enlarge them
+# An image is enlarged at most so many times, which saves time with small ones. To enlarge them
 # further gains nothing (benchmarks/face_network_tries.py).
 MAX_ENLARGEMENT = 2.0
 # The network's distances are limited to e^-4 to e^4 strides, in detection and in training.
