@@ -2,7 +2,7 @@
 
     python benchmarks/earlier_face_network.py --commit 5d6bb42
 
-Runs each with the code of its own commit, since their files are not alike, on the photographs of
+Runs each with the code of its own commit, which searches in its own sizes, on the photographs of
 builtin.split.json's test part. For each folder of annotated scenes it shows mAP@.5, the unmasked
 faces found at a confidence of .5, and how many boxes are right. Needs the project's Git history.
 """

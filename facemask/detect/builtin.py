@@ -35,7 +35,6 @@ MAX_ENLARGEMENT = 2.0
 # The network's distances are limited to e^-4 to e^4 strides, in detection and in training.
 LARGEST_LOGARITHM = 4.0
 
-
 # From an image, (1, height, width, 3) uint8, BGR, to the network's predictions (1, A, 5) float32.
 Predict = Callable[[np.ndarray], np.ndarray]
 
