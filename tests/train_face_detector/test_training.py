@@ -154,10 +154,10 @@ def test_weights_are_read_as_they_were_written(
 
 
 def test_the_card_records_settings_but_no_path() -> None:
-    args = options.parse_arguments(
-        ["--scenes", "/a/street", "/b/park", "--start", "/c/s.weights.h5", "--blend", "0.3"]
-    )
-    assert options.command_line(args).endswith("train_face_detector --scenes street park")
+    files = ["--start", "/c/s.weights.h5", "--compare", "/d/earlier.tflite"]
+    args = options.parse_arguments(["--scenes", "/a/street", "/b/park", "--blend", "0.3", *files])
+    expected = "train_face_detector --scenes street park --compare earlier.tflite"
+    assert options.command_line(args).endswith(expected)
     text = json.dumps(options.settings(args))
     assert '"start": "s.weights.h5"' in text
     assert "/" not in text
