@@ -134,3 +134,20 @@ def nms(boxes: np.ndarray, max_iou: float, max_ios: float = 1.0) -> list[int]:
         apart &= shared <= max_ios * np.minimum(sizes[best], sizes[remaining])
         remaining = remaining[apart]
     return kept
+
+
+def weighted_nms(
+    boxes: np.ndarray, scores: np.ndarray, min_score: float, max_iou: float, max_ios: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """One box for each object, (K, 4), and its score, (K,), highest first, from several boxes each.
+
+    boxes: (N, 4), xyxy, none empty; scores: (N,), above 0, in any order. nms() chooses among the
+    boxes strictly above min_score. A chosen box is replaced by the mean of all boxes whose
+    intersection over union with it is at least max_iou, weighted by their scores: the blending of
+    BlazeFace (V. Bazarevsky et al., 2019).
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores = boxes[order], scores[order]
+    kept = nms(boxes[scores > min_score], max_iou, max_ios)
+    weights = (ious(boxes[kept, None], boxes) >= max_iou) * scores
+    return weights @ boxes / weights.sum(axis=1, keepdims=True), scores[kept]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemask.geometry import FaceBox, face_boxes, ious, nms
+from facemask.geometry import FaceBox, face_boxes, ious, nms, weighted_nms
 
 
 def box(x1: int, y1: int, x2: int, y2: int) -> FaceBox:
@@ -82,3 +82,16 @@ def test_the_highest_scoring_of_overlapping_boxes_is_kept() -> None:
 
 def test_nms_of_no_boxes() -> None:
     assert nms(np.zeros((0, 4)), 0.45) == []
+
+
+def test_weighted_nms_gives_the_mean_of_overlapping_boxes() -> None:
+    boxes = np.array([[50.0, 0, 60, 10], [0, 0, 10, 10], [0, 2, 10, 12], [80, 0, 90, 10]])
+    means, scores = weighted_nms(boxes, np.array([0.7, 0.9, 0.3, 0.4]), min_score=0.5, max_iou=0.5)
+    assert means == pytest.approx(np.array([[0, 0.5, 10, 10.5], [50, 0, 60, 10]]))
+    assert scores.tolist() == [0.9, 0.7]
+
+
+def test_weighted_nms_of_no_boxes() -> None:
+    means, scores = weighted_nms(np.zeros((0, 4)), np.zeros(0), min_score=0.5, max_iou=0.5)
+    assert means.shape == (0, 4)
+    assert scores.shape == (0,)

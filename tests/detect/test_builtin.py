@@ -56,16 +56,6 @@ def predictions_for(box: list[float], confidence: float, height: int, width: int
     return predictions
 
 
-@pytest.mark.parametrize(
-    "box", [[40, 40, 52, 56], [100, 60, 200, 190], [60, 70, 280, 250], [10, 20, 310, 300]]
-)
-def test_a_face_gets_one_box(box: list[float]) -> None:
-    predictions = predictions_for(box, 0.9, 320, 320)
-    boxes, confidences = decode_predictions(predictions, 320, 320, 0.5)
-    assert boxes == pytest.approx(np.array([box]), abs=0.01)
-    assert confidences.tolist() == pytest.approx([0.9])
-
-
 def test_confidences_are_strictly_above() -> None:
     predictions = np.zeros_like(predictions_for([40, 40, 60, 60], 0.9, 320, 320))
     assert len(decode_predictions(predictions, 320, 320, 0.5)[0]) == 0
@@ -77,14 +67,6 @@ def test_wild_predictions_do_not_overflow() -> None:
     boxes, confidences = decode_predictions(predictions, 320, 320, 0.5)
     assert np.isfinite(boxes).all()
     assert confidences.tolist() == pytest.approx([1.0] * len(boxes))
-
-
-def test_a_child_beside_a_large_face_is_found() -> None:
-    """A small box is no less a face because there is a large one."""
-    large = predictions_for([40.0, 40.0, 240.0, 280.0], 0.95, 320, 320)
-    small = predictions_for([280.0, 20.0, 300.0, 44.0], 0.6, 320, 320)
-    boxes, _ = decode_predictions(np.maximum(large, small), 320, 320, 0.5)
-    assert len(boxes) == 2
 
 
 def network_that_finds(*boxes: list[float]) -> Predict:
@@ -107,6 +89,40 @@ def never(batch: np.ndarray) -> np.ndarray:
 IMAGE = np.zeros((400, 400, 3), np.uint8)
 SMALL, OTHER_SMALL = [10.0, 10.0, 50.0, 60.0], [330.0, 10.0, 370.0, 60.0]
 LARGE, ITS_HALF = [100.0, 100.0, 300.0, 350.0], [100.0, 200.0, 290.0, 390.0]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[40.0, 40, 52, 56], [100.0, 60, 200, 190], [60.0, 70, 280, 250], [10.0, 20, 390, 380]],
+)
+def test_a_face_gets_one_box(box: list[float]) -> None:
+    network = network_that_finds(box)
+    boxes, confidences = find_faces(IMAGE, 0.5, network, network)
+    assert boxes == pytest.approx(np.array([box]), abs=0.01)
+    assert confidences.tolist() == pytest.approx([0.9])
+
+
+def test_a_child_beside_a_large_face_is_found() -> None:
+    """A small box is no less a face because there is a large one."""
+    network = network_that_finds(LARGE, [350.0, 20.0, 375.0, 50.0])
+    assert len(find_faces(IMAGE, 0.5, network, network)[0]) == 2
+
+
+def test_boxes_below_the_confidence_count_in_the_mean_and_make_no_face() -> None:
+    sure, unsure = [100.0, 100.0, 148.0, 148.0], [104.0, 104.0, 152.0, 152.0]
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        height, width = batch.shape[1:3]
+        scale = width / 400
+        fine = predictions_for([side * scale for side in sure], 0.6, height, width)
+        coarse = predictions_for([side * scale for side in unsure], 0.3, height, width)
+        strides = anchor_points(height, width)[1]
+        return np.where(strides[:, None] == 8, fine, coarse)[None]
+
+    boxes, confidences = find_faces(IMAGE, 0.5, network, never)
+    assert confidences.tolist() == pytest.approx([0.6])
+    assert (sure < boxes).all()
+    assert (boxes < unsure).all()
 
 
 def test_small_faces_need_no_second_search() -> None:
