@@ -62,6 +62,9 @@ def held_back_stderr() -> Iterator[None]:
     redirecting the file descriptor silences them. Other threads may do the same meanwhile: one
     imports TensorFlow while others load face detectors.
     """
+    if sys.stderr is None:  # a program without a console, as pythonw starts it
+        yield
+        return
     _HIDDEN.start()
     failed = False
     try:
@@ -85,9 +88,11 @@ class _HiddenStderr:
     def start(self) -> None:
         with self._lock:
             if not self._threads:
-                STDERR.acquire()
+                # What can fail comes before the lock, which each message on the console needs.
                 sys.stderr.flush()
-                self._stderr, self._file = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115
+                self._stderr = os.dup(2)
+                STDERR.acquire()
                 os.dup2(self._file.fileno(), 2)
             self._threads += 1
 
