@@ -2,12 +2,31 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+MEDIAN_OF = 10_000  # the last runs of a stage; a camera may run for months
+
+
+@dataclass
+class _Stage:
+    """The runs of a stage."""
+
+    count: int = 0
+    seconds: float = 0.0  # of all runs
+    last: deque[float] = field(default_factory=lambda: deque(maxlen=MEDIAN_OF))  # seconds of each
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+        self.last.append(seconds)
 
 
 class _Inner(threading.local):
@@ -24,7 +43,7 @@ class Timings:
         self._clock = clock
         self._enabled = enabled
         self._start = clock()
-        self._seconds: dict[str, list[float]] = {}
+        self._stages: dict[str, _Stage] = {}
         self._inner = _Inner()
 
     @contextmanager
@@ -56,18 +75,19 @@ class Timings:
 
     def _add(self, name: str, start: float) -> None:
         if self._enabled:
-            self._seconds.setdefault(name, []).append(self._clock() - start)
+            self._stages.setdefault(name, _Stage()).add(self._clock() - start)
 
     def table(self, count: int, unit: str) -> list[str]:
         """Lines with each stage's runs, median and share, and the time for each of `count` units.
 
         A share is of the sum of all stages. Where stages overlap, the units took less than that.
         """
-        all_stages = sum(map(sum, self._seconds.values()))
+        all_stages = sum(stage.seconds for stage in self._stages.values())
         lines = [f"{'stage':<10}{'times':>7}{'median':>12}{'share':>8}"]
         lines += [
-            f"{name:<10}{len(runs):>7}{median(runs) * 1000:>9.2f} ms{sum(runs) / all_stages:>8.1%}"
-            for name, runs in self._seconds.items()
+            f"{name:<10}{stage.count:>7}{median(stage.last) * 1000:>9.2f} ms"
+            f"{stage.seconds / all_stages:>8.1%}"
+            for name, stage in self._stages.items()
             if all_stages
         ]
         total = self._clock() - self._start
