@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     path = find(args.model)
     classifier.check_model_file(path)
-    info("loading face mask detector model...")
-    model, known = classifier.load_keras_model(path)
     if metadata.read(path) is None:  # its input may be scaled in another way, see detect.foreign
         raise FacemaskError(
             f"{path}: expected a model of train_mask_detector.py, found one without"
             f" {metadata.ENTRY} inside"
         )
+    info("loading face mask detector model...")
+    model, known = classifier.load_keras_model(path)
     inputs = calibration_inputs(args, known) if args.quantize == "int8" else None
     known = replace(known, twin_of=metadata.weights_digest(path))
     export_tflite(args.output, model, known, args.quantize, inputs)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from facemask.files import find
 from facemask.options import ArgumentParser, Paths, add_detector_arguments, file_with_suffix
 from facemask.train.export import QUANTIZATIONS
 
@@ -36,5 +37,5 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.quantize == "int8" and not args.images:
         parser.error("--quantize int8 needs photographs: --images")
-    args.output = args.output or args.model.with_suffix(".tflite")
+    args.output = args.output or find(args.model).with_suffix(".tflite")
     return args
