@@ -1,4 +1,4 @@
-"""Copies of training images with masks drawn onto their bare faces, mostly worn incorrectly.
+"""Copies of training images with masks drawn onto their unmasked faces, mostly worn incorrectly.
 
 Photographs of masks that are worn incorrectly are rare. Some of the drawn masks are worn properly,
 or a model could take all that is drawn for incorrect.
@@ -21,7 +21,7 @@ from facemask.images import read_image, write_image
 from facemask.threads import with_own
 
 SOURCE = "drawn masks"  # its name among the sources of a model
-COPIED = 0.5  # ratio of the bare faces
+COPIED = 0.5  # ratio of the unmasked faces
 # How often each way is drawn. Under the chin and below the nose are what people do most.
 CHANCES = {
     "proper": 0.3, "below_nose": 0.28, "on_chin": 0.24, "on_forehead": 0.03, "mouth_out": 0.05,
@@ -39,20 +39,20 @@ def add_drawn_copies(
     seed: int,
     progress: Progress = no_progress,
 ) -> tuple[LabelledImages, Split]:
-    """The images and the split with drawn copies of bare faces in the training part.
+    """The images and the split with drawn copies of unmasked faces in the training part.
 
     load: makes YuNet, which finds the eyes, noses and mouths, for each thread. folder: an empty
     one for the copies. The same seed gives the same copies. Images whose face YuNet does not find
     get none. Raises FacemaskError when an image can't be read, or a copy can't be written.
     """
-    bare = same_class(WITHOUT_MASK, images.class_names)
+    unmasked = same_class(WITHOUT_MASK, images.class_names)
     label = {way: same_class(name, images.class_names) for way, name in WAYS.items()}
     ways = [way for way in CHANCES if label[way] is not None]
     chances = np.array([CHANCES[way] for way in ways])
     drawn: list[tuple[int, str]] = []
     for index in split.train.tolist():
         rng = np.random.default_rng([seed, index])
-        if images.class_names[images.labels[index]] == bare and rng.random() < COPIED:
+        if images.class_names[images.labels[index]] == unmasked and rng.random() < COPIED:
             drawn.append((index, str(rng.choice(ways, p=chances / chances.sum()))))
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -139,11 +139,18 @@ def split_path(model: str | os.PathLike[str]) -> Path:
 def write_split(
     path: str | os.PathLike[str], images: LabelledImages, split: Split, seed: int
 ) -> None:
-    """Write the part of each photograph, by its sha256, and how the parts were chosen."""
+    """Write the split of images for read_split and read_method."""
     parts = {
         images.digests[index]: name for name in PARTS for index in getattr(split, name).tolist()
     }
-    record = {"method": split.method, "seed": seed, "parts": dict(sorted(parts.items()))}
+    write_parts(path, parts, split.method, seed)
+
+
+def write_parts(
+    path: str | os.PathLike[str], parts: Mapping[str, str], method: str, seed: int
+) -> None:
+    """Write the part of each photograph, by its sha256, and how the parts were chosen."""
+    record = {"method": method, "seed": seed, "parts": dict(sorted(parts.items()))}
     write_text(path, json.dumps(record, indent=0) + "\n")
 
 

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from facemask.class_names import WITH_MASK, WITHOUT_MASK
 from facemask.errors import FacemaskError
 
 ENTRY = "facemask.json"
 WEIGHTS = "model.weights.h5"  # the entry of a .keras archive in which Keras puts the weights
-CLASSIC_CLASSES = ("with_mask", "without_mask")
+CLASSIC_CLASSES = (WITH_MASK, WITHOUT_MASK)
 
 
 @dataclass(frozen=True)

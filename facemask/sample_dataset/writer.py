@@ -4,10 +4,11 @@ import json
 import re
 from pathlib import Path
 
+from facemask.class_names import WITH_MASK, WITHOUT_MASK
 from facemask.errors import FacemaskError
 from facemask.files import reason, replacing, write_text
 
-CLASSES = ("with_mask", "without_mask")
+CLASSES = (WITH_MASK, WITHOUT_MASK)
 MARKER = "sample_dataset.json"
 COMMAND = "facemask.sample_dataset"
 
@@ -31,7 +32,7 @@ def write_sample_dataset(folder: str | Path, count: int, size: int, seed: int) -
     for index, name in enumerate(CLASSES):
         for i in range(count):
             rng = np.random.default_rng([seed, index, i])
-            image = draw_portrait(rng, name == "with_mask", size)
+            image = draw_portrait(rng, name == WITH_MASK, size)
             encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
             paths.append(folder / name / f"drawn_{i:04d}.jpg")
             with replacing(paths[-1]) as temporary:

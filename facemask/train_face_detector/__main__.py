@@ -76,13 +76,13 @@ def load_photographs(args: argparse.Namespace, folder: Path) -> "Loaded":
 
 def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     """Train, calibrate and measure the detector, and write it with its card and its plot."""
-    from facemask.data.splits import split_path
+    from facemask.data.splits import GROUPED, split_path, write_parts
     from facemask.detect import yunet
     from facemask.train import model
     from facemask.train.checkpoint import Checkpoint, checkpoint_path
     from facemask.train_face_detector import card
     from facemask.train_face_detector.export import export
-    from facemask.train_face_detector.loading import images_digest, write_parts
+    from facemask.train_face_detector.loading import images_digest
     from facemask.train_face_detector.trainer import Trainer, save_weights
     from facemask.train_face_detector.validation import average_precision, calibrate, describe
 
@@ -116,7 +116,7 @@ def train(args: argparse.Namespace, loaded: "Loaded") -> int:
     calibration = calibrate(trainer.network, images["validation"])
     info("saving face detector...")
     export(args.output, trainer.network, *calibration, images["validation"])
-    write_parts(split_path(args.output), loaded.split, args.seed)
+    write_parts(split_path(args.output), loaded.split, GROUPED, args.seed)
     info("measuring face detectors...")
     detectors = load_detectors([args.output, *args.compare], find(args.face))
     tables = card.figures(detectors, images["test"], loaded.portraits)

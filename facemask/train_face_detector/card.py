@@ -57,8 +57,8 @@ def figures(
     tables = [rows] + [
         [
             {"scenes": source, "detector": name}
-            | {group: _fraction_of(found[key][group]) for group in names}
-            for (source, name), found in metrics.items()
+            | {group: _fraction_of(figures[key][group]) for group in names}
+            for (source, name), figures in metrics.items()
         ]
         for key, names in groups.items()
     ]
@@ -100,7 +100,7 @@ def _detect(
     detectors: Mapping[str, Detector], images: Sequence[AnnotatedImage]
 ) -> dict[str, list[ImageBoxes]]:
     """The annotated faces of images, and each detector's boxes, above AP_CONFIDENCE."""
-    found: dict[str, list[ImageBoxes]] = {name: [] for name in detectors}
+    by_detector: dict[str, list[ImageBoxes]] = {name: [] for name in detectors}
     for image in images:
         pixels = read_image(image.path)
         corners = np.rint(image.faces).astype(int).tolist()
@@ -108,10 +108,10 @@ def _detect(
         for name, detector in detectors.items():
             boxes = detector.detect(pixels, AP_CONFIDENCE)
             scores = np.array([box.confidence for box in boxes])
-            found[name].append(
+            by_detector[name].append(
                 ImageBoxes(image.faces, as_array(boxes), scores, image.labels, face_lights=lights)
             )
-    return found
+    return by_detector
 
 
 def _row(source: str, name: str, images: Sequence[ImageBoxes], metrics: dict[str, Any]) -> Row:

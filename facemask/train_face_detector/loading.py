@@ -1,23 +1,21 @@
 """The photographs that the built-in face detector is trained, validated and tested on."""
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from facemask.class_names import SPELLINGS
+from facemask.class_names import SPELLINGS, WITHOUT_MASK
 from facemask.data.dataset import Progress
 from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.data.scenes import Scene, load_scenes
 from facemask.data.splits import PARTS, split_groups
 from facemask.errors import FacemaskError
-from facemask.files import file_digest, write_text
+from facemask.files import file_digest
 from facemask.images import list_files
 from facemask.train_face_detector.pseudo_labels import (
-    UNMASKED,
     Annotator,
     Conventions,
     Labels,
@@ -139,14 +137,14 @@ def _training_images(
 ) -> list[AnnotatedImage]:
     """Scenes and portraits, and copies of some unmasked ones with masks drawn onto the faces."""
     images = [annotator.scene(scene, source, source in detected) for scene, source in scenes]
-    bare = [image for image in images if set(image.labels) == {UNMASKED}]
-    to_mask = bare[::DRAW_MASKS_EVERY_SCENE]
+    unmasked = [image for image in images if set(image.labels) == {WITHOUT_MASK}]
+    to_mask = unmasked[::DRAW_MASKS_EVERY_SCENE]
     for path in progress(portraits, total=len(portraits)):
         kind = path.parent.name
         image = annotator.pseudo_labelled(path, True, kind, path.parent.parent.name)
         if image:
             images.append(image)
-            to_mask += [image] if kind == UNMASKED else []
+            to_mask += [image] if kind == WITHOUT_MASK else []
     every = DRAW_MASKS_EVERY_PORTRAIT
     scenes_to_mask = [image for image in to_mask if not image.portrait]
     to_mask = scenes_to_mask + [image for image in to_mask if image.portrait][::every]
@@ -180,12 +178,6 @@ def extended_split(
         names[rest] = split_groups(groups[rest], TEST_SIZE, VALIDATION_SIZE, seed)
     names[names == ""] = PARTS[0]  # one or two more photographs
     return dict(zip(digests, names.tolist(), strict=True))
-
-
-def write_parts(path: Path, parts: Mapping[str, str], seed: int) -> None:
-    """Write a split for read_split: the part of each photograph, by its sha256."""
-    record = {"method": "near-duplicate groups", "seed": seed, "parts": dict(sorted(parts.items()))}
-    write_text(path, json.dumps(record, indent=0) + "\n")
 
 
 def images_digest(images: Mapping[str, Sequence[AnnotatedImage]]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facemask.class_names import WITH_MASK, WITHOUT_MASK
 from facemask.data.drawn_masks import wear_mask
 from facemask.data.scenes import Scene
 from facemask.errors import FacemaskError
@@ -27,7 +28,6 @@ from facemask.train_face_detector.samples import AnnotatedImage
 FACE_CONFIDENCE, IGNORE_CONFIDENCE = 0.8, 0.55
 # A pseudo-label is of an annotated face above the first IoU, and of none below the second.
 SAME_FACE_IOU, OTHER_FACE_IOU = 0.4, 0.2
-MASKED, UNMASKED = "with_mask", "without_mask"
 # Conventions are measured on faces of at least this width, in pixels, since annotated boxes are in
 # whole pixels; and of at least so many faces, or they count as those of YuNet's boxes.
 MEASURED_WIDTH, MEASURED_FACES = 24, 20
@@ -53,7 +53,7 @@ def measure_conventions(scenes: Iterable[tuple[Scene, str]], labels: Labels) -> 
             best = int(overlaps.argmax())
             width = faces[best, 2] - faces[best, 0]
             if overlaps[best] > SAME_FACE_IOU and width >= MEASURED_WIDTH:
-                key = source, scene.faces[best].label == UNMASKED
+                key = source, scene.faces[best].label == WITHOUT_MASK
                 offsets.setdefault(key, []).append((faces[best] - label.box) / _sides(label.box))
     return {
         key: np.median(values, axis=0)
@@ -116,7 +116,7 @@ class Annotator:
     def _converted(self, scene: Scene, source: str) -> np.ndarray:
         faces = face_boxes(scene)
         for number, face in enumerate(scene.faces):
-            unmasked = face.label == UNMASKED
+            unmasked = face.label == WITHOUT_MASK
             offsets = self._conventions.get((source, unmasked))
             if offsets is not None:
                 # As if YuNet's box were known: the sides' lengths are of the annotated one.
@@ -134,7 +134,7 @@ class Annotator:
         height, width = read_image(path).shape[:2]
         faces, ignored = [], []
         for label in self._labels(path, portrait):
-            box = label.box + self._reference[kind == UNMASKED] * _sides(label.box)
+            box = label.box + self._reference[kind == WITHOUT_MASK] * _sides(label.box)
             box = np.clip(box, 0, [width, height, width, height])  # faces fill a portrait, and more
             if label.confidence > FACE_CONFIDENCE:
                 faces.append(box)
@@ -167,7 +167,7 @@ class Annotator:
         if not masked.any():
             return None
         write_image(copy, pixels)
-        labels = tuple(np.where(masked, MASKED, image.labels).tolist())
+        labels = tuple(np.where(masked, WITH_MASK, image.labels).tolist())
         return replace(image, path=copy, labels=labels)
 
     def frames(self, video: Path, folder: Path) -> list[AnnotatedImage]:
@@ -179,7 +179,7 @@ class Annotator:
         for number, frame in enumerate(sampled_frames(video)):
             path = folder / f"{number:05}.png"
             write_image(path, frame)
-            image = self.pseudo_labelled(path, portrait=False, kind=UNMASKED)
+            image = self.pseudo_labelled(path, portrait=False, kind=WITHOUT_MASK)
             images += [image] if image else []
         return images
 
@@ -198,7 +198,7 @@ def balanced(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
     """
     groups = [
         [
-            (label == UNMASKED, int(np.searchsorted(WIDTH_GROUPS, box[2] - box[0])))
+            (label == WITHOUT_MASK, int(np.searchsorted(WIDTH_GROUPS, box[2] - box[0])))
             for label, box in zip(image.labels or [""] * len(image.faces), image.faces, strict=True)
         ]
         for image in images

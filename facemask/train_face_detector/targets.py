@@ -16,8 +16,8 @@ from facemask.keras_backend import load_keras
 
 # Boxes of an image, at most; the rest of a crowd is left out. All images of a batch have as many.
 MAX_BOXES = 48
-# The kinds of boxes; the loss leaves IGNORE out, where there may be a face or not.
-FACE, NO_BOX, IGNORE = 1.0, 0.0, -1.0
+# The kinds of boxes, 0 for none; the loss leaves IGNORE out, where there may be a face or not.
+FACE, IGNORE = 1.0, -1.0
 
 # An anchor point inside a face may be trained on it; and one this near to its centre, in strides,
 # or a small face could lie between all points.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facemask.data.scenes import AnnotatedFace, Scene
-from facemask.data.splits import read_split
+from facemask.data.splits import GROUPED, read_split, write_parts
 from facemask.errors import FacemaskError
 from facemask.files import file_digest
 from facemask.geometry import FaceBox
@@ -21,7 +21,6 @@ from facemask.train_face_detector.loading import (
     extended_split,
     images_digest,
     load_images,
-    write_parts,
 )
 from facemask.train_face_detector.pseudo_labels import (
     MEASURED_FACES,
@@ -282,7 +281,7 @@ def test_a_copy_of_a_known_photograph_goes_where_that_one_is(
     assert parts["k"] == parts["l"]
     assert {"train", "validation", "test"} == {parts[name] for name in "hijk"}
     path = tmp_path / "x.split.json"
-    write_parts(path, parts, 1)
+    write_parts(path, parts, GROUPED, 1)
     assert read_split(path) == parts
     monkeypatch.setattr(loading, "near_duplicate_groups", None)  # all are known: no search
     assert extended_split(digests, parts, 2, lambda items, total=0: items) == parts
