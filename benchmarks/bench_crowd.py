@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from bench_video import fps
 from measure import (
-    PROJECT,
     Run,
     arguments,
     classic_model,
@@ -29,8 +28,6 @@ from measure import (
     run,
     table,
 )
-
-sys.path.insert(0, str(PROJECT))
 
 from facemask.data import pascal_voc
 from facemask.data.scenes import annotated_folder

@@ -8,15 +8,12 @@ frame to frame, as those of a video do. "Blurred" is with blurred faces. Times a
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from measure import machine, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox
 from facemask.output.blurring import blur_faces

@@ -12,7 +12,6 @@ nearly blank.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ import cv2
 import numpy as np
 from measure import ASSETS, leave_without, machine, run, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.images import list_files, read_image, write_image
 

@@ -9,14 +9,12 @@ and detectors take turns, and the median of each counts. Reading, drawing and wr
 
 import argparse
 import statistics
-import sys
 import time
 from pathlib import Path
 
 import cv2
 from measure import PROJECT, machine, table
 
-sys.path.insert(0, str(PROJECT))
 from facemask.detect import registry
 from facemask.detect.classifier import MaskClassifier
 from facemask.detect.model_choice import SHIPPED

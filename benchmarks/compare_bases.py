@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from pathlib import Path
 
 from measure import ASSETS, leave_without, machine, run, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.train.backbones import BACKBONES
 
 

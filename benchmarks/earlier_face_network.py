@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from measure import ASSETS, PROJECT, leave_without, table
 
-sys.path.insert(0, str(PROJECT))
 from facemask.data.scenes import Scene, load_scenes
 from facemask.data.splits import read_split
 from facemask.evaluate.detection import ImageBoxes, average_precision, detection_metrics

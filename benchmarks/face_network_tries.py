@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from measure import ASSETS, PROJECT, leave_without, table
 
-sys.path.insert(0, str(PROJECT))
 from facemask.data.scenes import load_scenes
 from facemask.data.splits import read_split
 from facemask.detect import builtin

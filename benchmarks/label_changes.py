@@ -9,14 +9,11 @@ another label than before. A different label is one that votes of every frame do
 """
 
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from measure import PROJECT, arguments, leave_without, machine, run, table
-
-sys.path.insert(0, str(PROJECT))
+from measure import arguments, leave_without, machine, run, table
 
 from facemask.detect.types import MaskDetection
 from facemask.geometry import FaceBox

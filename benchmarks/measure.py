@@ -17,6 +17,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))  # whoever imports this may import the package, from any folder
 ASSETS = Path(os.environ.get("FACEMASK_ASSETS", PROJECT.parent / "shared" / "assets"))
 
 

@@ -8,7 +8,6 @@ computes in float32, int8 computes in whole numbers.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 from measure import machine, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from facemask.detect.anchor_points import STRIDES
 from facemask.detect.builtin import input_size
 from facemask.detect.litert import LiteRTModel

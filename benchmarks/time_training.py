@@ -11,11 +11,9 @@ import resource
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 from measure import machine, table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train_mask_detector
 from facemask.console import info, run
 

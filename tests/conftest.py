@@ -137,12 +137,14 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: str | Path, env: dict[str, str] | None = None, cwd: Path = PROJECT
     ) -> subprocess.CompletedProcess[str]:
         command = [str(argument) for argument in arguments]
+        path = {"PYTHONPATH": str(PROJECT)}  # for -m and -c, which look in cwd alone
         if command[0].endswith(".py"):
             command[0] = str(PROJECT / command[0])
+            path = {"PYTHONPATH": ""}
         return subprocess.run(
             [sys.executable, *command],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(PROJECT), **(env or {})},
+            env={**os.environ, **path, **(env or {})},
             capture_output=True,
             text=True,
             timeout=280,
