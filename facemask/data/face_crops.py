@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -77,30 +78,30 @@ def cut_faces(
             return error
         return image, detector.detect(image, confidence=0.3)
 
-    results = with_own(detect, scenes.scenes, load or _NoDetector)
-    with_progress = progress(results, total=len(scenes.scenes))
-    for scene, result in zip(scenes.scenes, with_progress, strict=True):
-        if isinstance(result, FacemaskError):
-            skipped.append(str(result))
-            continue
-        image, detections = result
-        digest = file_digest(scene.path)
-        for face in scene.faces:
-            if face.label not in class_names:
-                left_out[f"of the class {face.label}, which is not among the classes"] += 1
+    with closing(with_own(detect, scenes.scenes, load or _NoDetector)) as results:
+        with_progress = progress(results, total=len(scenes.scenes))
+        for scene, result in zip(scenes.scenes, with_progress, strict=True):
+            if isinstance(result, FacemaskError):
+                skipped.append(str(result))
                 continue
-            if face.box.width < MIN_WIDTH:
-                left_out[f"less than {MIN_WIDTH} pixels wide"] += 1
-                continue
-            box = face.box
-            if len(paths) % 2:
-                box = next((each for each in detections if each.iou(box) >= MATCH_IOU), box)
-            path = folder / f"{len(paths):06}.png"
-            boxes.append(_cut(image, box, path))
-            paths.append(path)
-            labels.append(class_names.index(face.label))
-            originals.append(scene.path)
-            digests.append(digest)
+            image, detections = result
+            digest = file_digest(scene.path)
+            for face in scene.faces:
+                if face.label not in class_names:
+                    left_out[f"of the class {face.label}, which is not among the classes"] += 1
+                    continue
+                if face.box.width < MIN_WIDTH:
+                    left_out[f"less than {MIN_WIDTH} pixels wide"] += 1
+                    continue
+                box = face.box
+                if len(paths) % 2:
+                    box = next((each for each in detections if each.iou(box) >= MATCH_IOU), box)
+                path = folder / f"{len(paths):06}.png"
+                boxes.append(_cut(image, box, path))
+                paths.append(path)
+                labels.append(class_names.index(face.label))
+                originals.append(scene.path)
+                digests.append(digest)
     name = scenes.folder.resolve().name
     skipped += [f"{name}: {_faces(count)} {reason}" for reason, count in left_out.items()]
     return LabelledImages(
