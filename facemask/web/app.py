@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -129,6 +130,11 @@ def _refusal(access: Access, request: Request) -> Response | None:
         return answer
     if not given and (access.allows(*known) or request.url.path in PUBLIC):
         return None
-    text = (STATIC / "token.html").read_text(encoding="utf-8")
     hint = "This token is wrong." if given or any(known) else ""
-    return HTMLResponse(text.replace("{hint}", hint), 401, {"WWW-Authenticate": "Bearer"})
+    text = _token_page().replace("{hint}", hint)
+    return HTMLResponse(text, 401, {"WWW-Authenticate": "Bearer"})
+
+
+@cache
+def _token_page() -> str:
+    return (STATIC / "token.html").read_text(encoding="utf-8")
