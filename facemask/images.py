@@ -158,8 +158,8 @@ def _to_bgr(image: Image.Image) -> np.ndarray:
     bgr = np.empty((height, width, 3), np.uint8)
     rows = max(1, _PART // width)
     for top in range(0, height, rows):
-        part = image.crop((0, top, width, min(height, top + rows))) if rows < height else image
-        cv2.cvtColor(np.asarray(part), cv2.COLOR_RGB2BGR, dst=bgr[top : top + rows])
+        strip = image.crop((0, top, width, min(height, top + rows))) if rows < height else image
+        cv2.cvtColor(np.asarray(strip), cv2.COLOR_RGB2BGR, dst=bgr[top : top + rows])
     return bgr
 
 

@@ -134,8 +134,8 @@ def _by_table(
         try:
             box = _box(row)
         except ValueError:
-            found = short(", ".join(row.get(side, "") for side in CORNERS))
-            problems.append(f"{place}: expected x1, y1, x2, y2 in pixels, found {found}; skipped")
+            sides = short(", ".join(row.get(side, "") for side in CORNERS))
+            problems.append(f"{place}: expected x1, y1, x2, y2 in pixels, found {sides}; skipped")
             continue
         label = row.get(LABEL) or same_class(path.parent.name, SPELLINGS) or WITHOUT_MASK
         of_face = {column: row[column] for column in table.groups if row[column]}

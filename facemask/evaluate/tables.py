@@ -170,9 +170,11 @@ def _group_rows(sets: Records) -> Rows:
                             few = " (few)" if count.total < MIN_GROUP else ""
                             cells["number"] = f"{count.total}{few}"
                 differences = record["group_differences"][measure].get(column, {})
-                for model, found in differences.items():
-                    between = f" ({found['highest']}, {found['lowest']})"
-                    text = _percent(found["difference"]) + between * bool(found["difference"])
+                for model, difference in differences.items():
+                    between = f" ({difference['highest']}, {difference['lowest']})"
+                    text = _percent(difference["difference"]) + between * bool(
+                        difference["difference"]
+                    )
                     of_group[column, "largest difference", model][measure] = text
         rows += [
             {"data": record["name"], "column": column, "group": group, "model": model} | cells

@@ -133,5 +133,5 @@ def _frame(face: FaceBox, line: int, wide: int, high: int) -> list[tuple[int, in
 
 def _paste(image: np.ndarray, picture: np.ndarray, x: int, y: int) -> None:
     """Put a picture (h, w, 3) onto an image, in place; what reaches beyond the image is cut off."""
-    part = image[y : y + picture.shape[0], x : x + picture.shape[1]]
-    part[:] = picture[: part.shape[0], : part.shape[1]]
+    region = image[y : y + picture.shape[0], x : x + picture.shape[1]]
+    region[:] = picture[: region.shape[0], : region.shape[1]]

@@ -74,7 +74,7 @@ class Checkpoint:
             ) from error
         # As text, since older files have every setting as text.
         there, here = (
-            {name: str(value) for name, value in one.items()} for one in (run, self._run)
+            {name: str(value) for name, value in each.items()} for each in (run, self._run)
         )
         differing = [
             f"{name} {there.get(name, 'unknown')} there, {here.get(name, 'unknown')} here"
@@ -108,8 +108,8 @@ class Checkpoint:
         # The names in the file are those of its first version.
         arrays: dict[str, Any] = {
             f"{kind}{number}": array
-            for kind, part in (("now", state.variables), ("best", state.best_weights))
-            for number, array in enumerate(part)
+            for kind, members in (("now", state.variables), ("best", state.best_weights))
+            for number, array in enumerate(members)
         }
         header = {
             "run": self._run,

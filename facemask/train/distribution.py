@@ -160,7 +160,7 @@ class Processes:
             def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
                 inputs, labels, *weights = stream[number]
                 count = len(labels)
-                inputs, labels, *weights = (_pad(part, rows) for part in (inputs, labels, *weights))
+                inputs, labels, *weights = (_pad(each, rows) for each in (inputs, labels, *weights))
                 labels[count:] = PADDING
                 return inputs, labels, *weights
 

@@ -17,7 +17,6 @@ from facemask.video.sound import Sound
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.stream import VideoStream
 
 TimedFrame = tuple[float, np.ndarray]  # seconds from the first frame; (H, W, 3) uint8, BGR
@@ -118,17 +117,6 @@ class VideoFile:
             if count:
                 end_s = stamp_s + max(interval_s, step_s)
                 self._check_length(container, stream, packets, end_s)
-
-    def _packets(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
-        """The packets of the pictures. Those of the sound are collected on the way."""
-        if not self._sound:
-            yield from container.demux(stream)
-            return
-        for packet in container.demux(stream, container.streams[self._sound.stream.index]):
-            if packet.stream is stream:
-                yield packet
-            else:
-                self._sound.add(packet)
 
     def _check_length(
         self, container: "InputContainer", stream: "VideoStream", packets: int, end_s: float

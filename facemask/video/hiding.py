@@ -55,13 +55,13 @@ def hide_faces(
                 yield _HeldFrame(labelled, set(), [d.face for d in labelled.detections]).hidden()
                 continue
             now = labelled.time_s
-            found = tracker.update(labelled.detections, now)
-            for detection in found:
+            detections = tracker.update(labelled.detections, now)
+            for detection in detections:
                 for frame in held:
                     if detection.track not in frame.tracks:
                         frame.regions.append(_grown(detection.face, now - frame.labelled.time_s))
             regions = [_grown(track.box, now - track.last_s) for track in tracker.current]
-            held.append(_HeldFrame(labelled, {d.track for d in found if d.track}, regions))
+            held.append(_HeldFrame(labelled, {d.track for d in detections if d.track}, regions))
             while len(held) > MAX_HELD or held[0].labelled.time_s <= now - LOOK_AHEAD_S:
                 yield held.popleft().hidden()
             tracker.take_ended()

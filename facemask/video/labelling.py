@@ -124,10 +124,10 @@ def labelled_frames(
     """
 
     def find_and_label(segment: Segment) -> list[tuple[TimedFrame, Finish | Exception]]:
-        found = find_faces(segment, partial(_outcome, labeller.find))
+        of_frames = find_faces(segment, partial(_outcome, labeller.find))
         return [
             (frame, faces if isinstance(faces, Exception) else _outcome(label, frame[1], faces))
-            for frame, faces in zip(segment.frames, found, strict=True)
+            for frame, faces in zip(segment.frames, of_frames, strict=True)
         ]
 
     def finished(timed: TimedFrame, finish: Finish | Exception) -> LabelledFrame:

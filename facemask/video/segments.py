@@ -90,7 +90,7 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
         return [segment.last.result()]
     before_s, before = segment.before
     times = [before_s, *(time_s for time_s, _ in segment.frames)]
-    found: dict[int, Found] = {0: before.result(), len(segment.frames): segment.last.result()}
+    faces: dict[int, Found] = {0: before.result(), len(segment.frames): segment.last.result()}
 
     # Not by recursion: a function that calls itself would keep the frames until Python collects it.
     gaps = [(0, len(segment.frames))]
@@ -98,16 +98,16 @@ def find_faces(segment: Segment, detect: Callable[[np.ndarray], Found]) -> list[
         left, right = gaps.pop()
         if right - left < 2:
             continue
-        between = interpolation(found[left], found[right])
+        between = interpolation(faces[left], faces[right])
         if between is None:
             middle = (left + right) // 2
-            found[middle] = detect(segment.frames[middle - 1][1])
+            faces[middle] = detect(segment.frames[middle - 1][1])
             gaps += [(left, middle), (middle, right)]
             continue
         for index in range(left + 1, right):
             ratio = (times[index] - times[left]) / (times[right] - times[left])
-            found[index] = between(round(ratio, 3))
-    return [found[index] for index in range(1, len(times))]
+            faces[index] = between(round(ratio, 3))
+    return [faces[index] for index in range(1, len(times))]
 
 
 def interpolation(before: Found, after: Found) -> Callable[[float], list[FaceBox]] | None:

@@ -98,7 +98,7 @@ class Tracker:
         """As update, for faces that are not classified yet: only those that are due will be.
 
         classify: gives faces of this frame with their classes, in the same order. What it raises is
-        raised; the frame is then as if it had not been.
+        raised; no face of this frame is then added, and tracks that are too old end all the same.
         """
         tracks = self._match(faces, time_s)
         due = self._schedule.due(faces, [track.answers for track in tracks], time_s)
