@@ -79,6 +79,31 @@ def test_nothing_is_shown_where_a_line_says_enough(
     assert capfd.readouterr().err == ""
 
 
+def test_where_nothing_can_be_hidden_messages_are_still_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """There may be no place for temporary files."""
+
+    def fail() -> None:
+        raise OSError("no usable temporary directory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", fail)
+        with pytest.raises(OSError, match="no usable"), held_back_stderr():
+            pass
+    with ThreadPoolExecutor(1) as pool:  # would wait for ever if a lock was left
+        pool.submit(error, "a.png: broken").result(timeout=10)
+    with held_back_stderr():
+        os.write(2, b"message\n")
+    assert capfd.readouterr().err == "[ERROR] a.png: broken\n"
+
+
+def test_a_program_without_standard_error_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with held_back_stderr():
+        pass
+
+
 def test_a_message_of_another_thread_is_not_hidden(capfd: pytest.CaptureFixture[str]) -> None:
     hiding = threading.Event()
 

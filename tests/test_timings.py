@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from facemask.timings import NO_TIMINGS, Timings
+from facemask.timings import MEDIAN_OF, NO_TIMINGS, Timings
 
 
 class Clock:
@@ -28,6 +28,18 @@ def test_the_table_has_runs_medians_and_shares() -> None:
         "draw            1    40.00 ms   40.0%",
         "total           2    50.00 ms per frame, 0.1 s in all",
     ]
+
+
+def test_the_median_is_of_the_last_runs_and_the_share_of_all() -> None:
+    """A camera may run for months."""
+    clock = Clock()
+    timings = Timings(clock)
+    for seconds in [1.0] * 10 + [0.020] * MEDIAN_OF:
+        with timings.stage("detect"):
+            clock.now += seconds
+    _, line, total = timings.table(MEDIAN_OF + 10, "frame")
+    assert line == "detect      10010    20.00 ms  100.0%"
+    assert total.endswith("210.0 s in all")
 
 
 def test_taking_an_item_is_timed_and_working_with_it_is_not() -> None:
