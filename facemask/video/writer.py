@@ -1,6 +1,7 @@
 """Writing annotated video: files that play, also after a full disk or a killed process."""
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.error import FFmpegError
+    from av.video.frame import PictureType
 
 ENCODER_THREADS = 1  # the networks use all cores at the same time
 
@@ -33,9 +35,14 @@ LIMITED_RANGE = 1
 VP8_BITS_PER_PIXEL = 0.25
 MIN_BIT_RATE = 100_000  # bits a second
 
-# The frames of a phone's video come now faster, now slower than its mean rate, and none of them
-# should be missing.
-MAX_LEAD_S = 0.5
+# A frame is shown from its own time on, in steps of this ratio of the time between two frames at
+# the stated rate: cameras and phones do not keep that.
+TIME_STEP = Fraction(1, 64)
+# AVI has no times: frames are repeated until their time comes, and left out where the video would
+# be ahead by more than this. A phone's frames come now faster, now slower, and none should be
+# missing.
+MAX_AVI_LEAD_S = 0.5
+KEY_FRAME_S = 1.0  # at least one in so many seconds; what a killed process leaves ends at one
 
 # Frame rates are stored as fractions. MPEG-4 in AVI takes no larger numerator; the denominator
 # 1001 is that of the television rates, such as 30000/1001.
@@ -67,7 +74,7 @@ CONTAINER_OPTIONS = {"mp4": _MOV, "mov": _MOV, "matroska": _MATROSKA, "webm": _M
 # for longer than a second, which is in microseconds here.
 ALL_CONTAINERS = {"flush_packets": "1", "max_interleave_delta": "1000000"}
 # Transport streams have AAC in another form, which Matroska alone converts by itself.
-MAX_AVI_GAP_S = 0.1  # AVI has no times: after each silence all sound would be early by its length
+MAX_AVI_GAP_S = 0.1  # after each silence all sound would be early by its length
 NEED_AAC_HEADER = ("mp4", "mov", "avi")
 
 
@@ -103,15 +110,17 @@ class VideoWriter:
         self._sound, self._log = sound, log
         self._sound_stream: AudioStream | None = None
         self._size = (0, 0)  # width, height, pixels
-        self._written = 0  # frames
+        self._step_s = 1 / self._rate * (1 if self._container == "avi" else TIME_STEP)
+        self._next = 0  # the first time that is free, in steps
+        self._end_s = 0.0  # of the last picture
+        self._key_s = -KEY_FRAME_S  # the time of the last key frame that was asked for
         self._closed = False
 
     def write(self, frame: np.ndarray, time_s: float) -> None:
         """Add a frame (H, W, 3) uint8, BGR; one of another size is stretched to the first's.
 
-        time_s: seconds from the first frame. Cameras and phones do not keep the rate that they
-        state, so frames are repeated where needed, and left out where the video would be ahead by
-        more than MAX_LEAD_S: it lasts as long as what it shows.
+        time_s: seconds from the first frame, from which the frame is shown; see TIME_STEP, and
+        MAX_AVI_LEAD_S for AVI.
         An odd width or height grows by a pixel, because colours are stored for 2 x 2 pixels.
         Raises FacemaskError when the file can't be written; it is closed then.
         """
@@ -125,20 +134,34 @@ class VideoWriter:
                 self._size = frame.shape[1], frame.shape[0]
                 self._open()
             picture = VideoFrame.from_ndarray(to_yuv(frame, self._size), format="yuv420p")
-            picture.time_base = 1 / self._rate
-            last = max(self._written, round(time_s * self._rate))
-            if last / self._rate > time_s + MAX_LEAD_S:
-                return
-            while self._written <= last:
-                picture.pts = self._written
+            picture.time_base = self._step_s
+            for step in self._steps(time_s):
+                picture.pts, picture.duration = step, round(1 / self._rate / self._step_s)
+                picture.pict_type = self._kind(float(step * self._step_s))
                 self._encode(picture)
-                self._written += 1
+                self._next, self._end_s = step + 1, float(step * self._step_s + 1 / self._rate)
                 self._copy_sound()
         except FFmpegError as error:
             # On a full disk the end of the file fails as well; one error is enough.
             with suppress(FacemaskError):
                 self.close()
             raise self._unwritable(error) from error
+
+    def _steps(self, time_s: float) -> Sequence[int]:
+        """The times at which a frame is written, in steps; see write."""
+        step = max(self._next, round(time_s / self._step_s))
+        if self._container != "avi":
+            return [step]
+        return range(self._next, step + 1) if step * self._step_s <= time_s + MAX_AVI_LEAD_S else []
+
+    def _kind(self, time_s: float) -> "PictureType":
+        """Whether the encoder must make a key frame of the picture at this time, or may choose."""
+        from av.video.frame import PictureType
+
+        if time_s < self._key_s + KEY_FRAME_S:
+            return PictureType.NONE
+        self._key_s = time_s
+        return PictureType.I
 
     def close(self) -> None:
         """Finish the file and give it its final name.
@@ -224,8 +247,8 @@ class VideoWriter:
             output.add_stream(encoder, self._rate, dict(ENCODER_OPTIONS[encoder]))
             context = output.streams.video[0].codec_context
             context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-            context.time_base = 1 / self._rate
-            context.gop_size = max(1, round(self._rate))  # a key frame at least each second
+            context.time_base, context.framerate = self._step_s, self._rate
+            context.gop_size = max(1, round(self._rate * Fraction(KEY_FRAME_S)))
             context.thread_count = ENCODER_THREADS
             context.colorspace, context.color_range = BT601, LIMITED_RANGE
             if encoder == "mpeg4":
@@ -254,7 +277,7 @@ class VideoWriter:
         if not (self._sound and self._sound_stream and self._output):
             return
         try:
-            for packet in self._sound.until(float(self._written / self._rate)):
+            for packet in self._sound.until(self._end_s):
                 if self._container == "avi" and self._sound.gap_s > MAX_AVI_GAP_S:
                     return self._leave_sound_out("has no place for silence in between")
                 packet.stream = self._sound_stream

@@ -159,6 +159,15 @@ def test_there_is_a_key_frame_each_second(tmp_path: Path, suffix: str) -> None:
     assert [time for time, is_key in packet_times(path) if is_key] == pytest.approx([0, 1, 2, 3])
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_a_slow_source_has_a_key_frame_each_second_as_well(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, 30.0) as writer:
+        for number in range(7):
+            writer.write(frame(100), number / 2)
+    assert [time for time, is_key in packet_times(path) if is_key] == pytest.approx([0, 1, 2, 3])
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_odd_sides_repeat_the_last_row_and_column(tmp_path: Path, suffix: str) -> None:
     white_edged = frame(0, width=33, height=21)
@@ -202,29 +211,54 @@ def test_a_view_of_a_larger_array_is_written_as_it_looks(tmp_path: Path) -> None
     assert read_video(tmp_path / "a.mp4")[0].mean() == pytest.approx(200, abs=4)
 
 
-def test_a_slow_live_source_gives_a_video_of_the_same_duration(tmp_path: Path) -> None:
-    """Three frames half a second apart, at 20 frames a second: 0.0 to 1.0 s is 21 frames."""
+# A camera that is slower than it states, one that is faster, an outage, and a phone's video.
+UNEVEN = [(0.0, 0.5, 1.0), (0.0, 0.01, 0.02), (0.0, 0.05, 120.0), (0.0, 0.04, 0.09, 0.17, 0.21)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize("times", UNEVEN)
+def test_each_frame_has_its_own_time(tmp_path: Path, suffix: str, times: tuple[float, ...]) -> None:
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, 20.0) as writer:
+        for number, time_s in enumerate(times):
+            writer.write(frame(50 * number), time_s)
+    with av.open(str(path)) as video:
+        shown = [(each.time, each.to_ndarray(format="gray").mean()) for each in video.decode()]
+        assert video.duration / 1e6 == pytest.approx(times[-1] + 0.05, abs=0.002)
+    assert [time for time, _ in shown] == pytest.approx(times, abs=0.002)
+    assert [grey for _, grey in shown] == pytest.approx([50 * n for n in range(len(times))], abs=4)
+
+
+def test_frames_of_one_time_are_all_written(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 20.0) as writer:
+        for _ in range(5):
+            writer.write(frame(100), 0.0)
+    assert len(read_video(tmp_path / "a.mp4")) == 5
+
+
+def test_in_avi_frames_are_repeated_until_their_time(tmp_path: Path) -> None:
+    """Three frames half a second apart, at 20 frames a second: 0.0 to 1.0 s is 21 frames."""
+    with VideoWriter(tmp_path / "a.avi", 20.0) as writer:
         for number, time_s in enumerate((0.0, 0.5, 1.0)):
             writer.write(frame(100 * number), time_s)
-    brightness = [image.mean() for image in read_video(tmp_path / "a.mp4")]
+    brightness = [image.mean() for image in read_video(tmp_path / "a.avi")]
     assert brightness == pytest.approx([0] + [100] * 10 + [200] * 10, abs=4)
 
 
-def test_a_fast_live_source_gives_no_more_frames_than_fit(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "a.mp4", 20.0) as writer:
+def test_in_avi_a_fast_live_source_gives_no_more_frames_than_fit(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.avi", 20.0) as writer:
         for number in range(100):
             writer.write(frame(100), number / 100)
-    assert len(read_video(tmp_path / "a.mp4")) == 30  # of 1 s, and MAX_LEAD_S
+    assert len(read_video(tmp_path / "a.avi")) == 30  # of 1 s, and MAX_AVI_LEAD_S
 
 
-def test_no_frame_of_a_variable_rate_is_missing(tmp_path: Path) -> None:
+def test_in_avi_no_frame_of_a_variable_rate_is_missing(tmp_path: Path) -> None:
     """Ten frames a second at first, then none for a while: six a second on average."""
     times = [number / 10 for number in (*range(12), 16, 20)]
-    with VideoWriter(tmp_path / "a.mp4", 7.0) as writer:
+    with VideoWriter(tmp_path / "a.avi", 7.0) as writer:
         for number, time_s in enumerate(times):
             writer.write(frame(15 * number), time_s)
-    shown = [round(float(image.mean()) / 15) for image in read_video(tmp_path / "a.mp4")]
+    shown = [round(float(image.mean()) / 15) for image in read_video(tmp_path / "a.avi")]
     assert sorted(set(shown)) == list(range(14))
     assert len(shown) == 15  # two seconds
 
