@@ -51,7 +51,8 @@ def test_the_ssd_finds_the_same_faces_in_int8(assets: Path) -> None:
     load = SSDFaceDetector.load
     detectors = [load(assets / "face_detector", 1, int8) for int8 in (False, True)]
     paths = sorted((assets / "dataset").glob("*/*"))[::70]
+    assert len(paths) > 10
     for path in paths:
         expected, faces = (detector.detect(read_image(path)) for detector in detectors)
-        assert len(faces) == len(expected)
+        assert len(faces) == len(expected) > 0
         assert all(face.iou(other) > 0.85 for face, other in zip(faces, expected, strict=True))
