@@ -212,7 +212,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--seed", type=whole_number(0), default=SEED,
-        help="the same seed gives the same split and figures (%(default)s)",
+        help="the same seed gives the same split and, on the same machine, figures (%(default)s)",
     )  # fmt: skip
 
 

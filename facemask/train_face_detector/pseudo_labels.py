@@ -215,6 +215,7 @@ def balanced(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
 def sampled_frames(path: Path) -> Iterator[np.ndarray]:
     """FRAMES_PER_SECOND frames of each second of a video, (height, width, 3) uint8, BGR, upright.
 
+    Seconds count by the mean frame rate: other frames would need pseudo-labels anew.
     Raises FacemaskError for a file that can't be read as a video.
     """
     from av.error import FFmpegError

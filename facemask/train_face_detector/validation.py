@@ -13,7 +13,7 @@ from facemask.train_face_detector.samples import AnnotatedImage
 
 # The default confidence is the lowest one whose F1 is this near to the greatest: on so few
 # photographs that is no difference, and a face that is not found gets no label at all.
-F1_TOLERANCE = 0.015
+F1_TOLERANCE = 0.0125
 
 # From an image, (H, W, 3) uint8, BGR, to boxes (N, 4), xyxy in its pixels, and confidences (N,).
 Detect = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -201,8 +201,8 @@ def _add_alert_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="program to run, with its arguments and without a shell, when a face has been seen"
-        " without a properly worn mask; it finds FACEMASK_LABEL, FACEMASK_TRACK and FACEMASK_TIME"
-        " in its environment",
+        " without a properly worn mask; it finds FACEMASK_LABEL, FACEMASK_TRACK, FACEMASK_TIME,"
+        " FACEMASK_TIME_S and, with --snapshots, FACEMASK_SNAPSHOT in its environment",
     )
     add(
         "--alert-labels",
