@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     timings.report(number, "frame", info)
     if errors.count:
         error(errors.summary(number))
-    return 1 if errors.count else 0
+    return 1 if errors.count or source.skipped_files else 0
 
 
 def load_networks(args: argparse.Namespace, threads: int | None) -> "Networks":

@@ -1,5 +1,6 @@
-"""Addresses of processes on the network: HOST:PORT."""
+"""Addresses on the network: HOST:PORT of processes, and URLs without their passwords."""
 
+import re
 from collections.abc import Sequence
 
 from facemask.errors import FacemaskError
@@ -34,3 +35,13 @@ def check_addresses(addresses: Sequence[str], index: int) -> None:
             f"worker {index}: expected a number from 0 to {len(addresses) - 1}, as there are"
             f" {len(addresses)} addresses"
         )
+
+
+def without_secrets(url: str) -> str:
+    """A URL for logs: without user and password, and without what follows a question mark.
+
+    A password may have unescaped characters, so it ends at the last @. Of a URL that has one only
+    behind a question mark, where the password stands is unclear, and the protocol alone remains.
+    """
+    parts = re.fullmatch(r"(.*?://)(?:[^?]*@)?([^?]*)(?:\?[^@]*)?", url)
+    return "".join(parts.groups()) if parts else f"{url.partition('://')[0]}://..."

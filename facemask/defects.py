@@ -6,8 +6,14 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+
+from facemask.addresses import without_secrets
+
+TOKEN_OPTION = "--serve-t"  # argparse takes the beginning of --serve-token for it
 
 _lock = threading.Lock()  # several threads may write at once
 
@@ -16,8 +22,8 @@ def describe(error: Exception) -> str:
     """One line about an exception that nobody expected; its traceback is added to a file.
 
     The line names the file, which is in the system's folder for temporary files. It holds the
-    command, the versions and the traceback: paths, but no pictures. Running out of memory is no
-    defect, and is not written.
+    command without passwords, the versions and the traceback: paths, but no pictures. Its owner
+    alone can read it. Running out of memory is no defect, and is not written.
     """
     if isinstance(error, MemoryError):
         return "not enough memory"
@@ -30,11 +36,38 @@ def describe(error: Exception) -> str:
 
 
 def _write(error: Exception) -> Path:
-    file = Path(tempfile.gettempdir()) / f"facemask-error-{os.getpid()}.txt"
     heading = (
         f"{datetime.now():%Y-%m-%d %H:%M:%S} Python {platform.python_version()} on"
-        f" {platform.platform()}\n{' '.join(sys.argv)}\n"
+        f" {platform.platform()}\n{' '.join(_shown(sys.argv))}\n"
     )
-    with _lock, file.open("a", encoding="utf-8", errors="surrogateescape") as report:
-        report.write(heading + "".join(traceback.format_exception(error)) + "\n")
+    with _lock:
+        file = _file(tempfile.gettempdir())
+        with open(file, "a", encoding="utf-8", errors="surrogateescape", opener=_private) as report:
+            report.write(heading + "".join(traceback.format_exception(error)) + "\n")
     return file
+
+
+@cache
+def _file(folder: str) -> Path:
+    """This process's file, which is made with a name that nobody can foresee."""
+    descriptor, name = tempfile.mkstemp(".txt", "facemask-error-", folder)
+    os.close(descriptor)
+    return Path(name)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # made again where somebody tidies up
+
+
+def _shown(arguments: Sequence[str]) -> Iterator[str]:
+    """A command's arguments without passwords and tokens."""
+    before = ""
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if before.startswith(TOKEN_OPTION) and "=" not in before:
+            yield "..."
+        elif name.startswith(TOKEN_OPTION) and equals:
+            yield f"{name}=..."
+        else:
+            yield without_secrets(argument) if "://" in argument else argument
+        before = argument

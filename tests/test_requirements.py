@@ -24,7 +24,7 @@ LIGHT = ("ground", "downloads", "sample_dataset", "detect", "output", "batch", "
 # These have a requirements file of their own, and say so where they are missing.
 OPTIONAL = {
     **dict.fromkeys(("dask", "distributed", "upath"), "archive"),
-    **dict.fromkeys(("starlette", "uvicorn"), "web"),
+    **dict.fromkeys(("starlette", "uvicorn", "h11"), "web"),
     "jax": "cluster",
 }
 

@@ -1,7 +1,6 @@
 """Where frames come from: video files, folders of images, cameras and network streams."""
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from facemask.addresses import without_secrets
 from facemask.errors import FacemaskError
 from facemask.files import find
 from facemask.images import is_document, list_files, read_image
@@ -43,6 +43,7 @@ class Source:
     live = False  # whether frames that nobody takes in time are lost
     photographs = False  # whether each frame is a picture by itself, and not a moment of a video
     fps = DEFAULT_FPS  # frames a second, as far as that is known
+    skipped_files = 0  # of a folder: they can't be read
     dropped_frames = 0  # of a live source: newer frames came before they were taken
     reconnecting = False  # whether a live source has stopped giving frames, and is opened again
 
@@ -88,12 +89,12 @@ def open_source(
     Raises FacemaskError that names the source and what to try.
     """
     if source.isdecimal():
-        index = min(int(source), 2**31 - 1)  # a C int
+        index = min(int(source.lstrip("0")[:10] or "0"), 2**31 - 1)  # a C int
         return LiveSource(
             f"camera {source}", lambda: cv2.VideoCapture(index), CAMERA_REMEDY, reconnect_s, log
         )
     if "://" in source:
-        name = _without_secrets(source)
+        name = without_secrets(source)
         remedy = "check the address and the network"
         return LiveSource(name, lambda: _open_url(source), remedy, reconnect_s, log)
     path = find(source)
@@ -106,16 +107,6 @@ def open_source(
             " a URL"
         )
     return FileSource(source, path, every, loop, log)
-
-
-def _without_secrets(url: str) -> str:
-    """A URL for logs: without user and password, and without what follows a question mark.
-
-    A password may have unescaped characters, so it ends at the last @. Of a URL that has one only
-    behind a question mark, where the password stands is unclear, and the protocol alone remains.
-    """
-    parts = re.fullmatch(r"(.*?://)(?:[^?]*@)?([^?]*)(?:\?[^@]*)?", url)
-    return "".join(parts.groups()) if parts else f"{url.partition('://')[0]}://..."
 
 
 def _open_url(url: str) -> cv2.VideoCapture:
@@ -189,6 +180,7 @@ class FolderSource(Source):
                     frame = read_image(path)
                 except FacemaskError as error:
                     self._log(f"{error}; skipped")
+                    self.skipped_files += 1
                 else:
                     readable += 1
                     yield number * self._every / self.fps, frame

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import h11
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -98,6 +99,8 @@ class Guard:
         try:
             answer = _refusal(self._access, Request(scope)) or self._app
             await answer(scope, receive, send_with_headers)
+        except h11.ProtocolError:  # a viewer who does not speak HTTP, which is no defect
+            pass
         except Exception as problem:  # Starlette has sent status 500
             if not self._has_warned:
                 self._has_warned = True

@@ -340,7 +340,7 @@ def test_folders_of_images_are_read_with_what_else_is_in_them() -> None:
     Path("photographs", "notes.txt").write_text("notes")
     write(Path("photographs", "clip.mp4"), pictures())
     outcome, records = detect("photographs", "--output", "out.mp4", "--every", "1")
-    check(outcome, 0)
+    check(outcome, 1)
     assert len(records) == 4
     assert [line.endswith("; skipped") for line in outcome.err.splitlines()] == [True, True]
 
@@ -355,6 +355,7 @@ def test_folders_of_images_are_read_with_what_else_is_in_them() -> None:
         (os.fsdecode(b"http://127.0.0.1:9/caf\xe9"), "can't be opened"),
         ("http://", "can't be opened"),
         ("99", "camera 99: can't be opened"),
+        ("9" * 5000, "can't be opened"),
     ],
 )
 def test_a_source_that_is_not_there_is_one_line(source: str, error: str) -> None:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facemask.addresses import without_secrets
 from facemask.errors import FacemaskError
 from facemask.video import sources
 from facemask.video.decoder import DEFAULT_FPS, possible_fps
@@ -299,7 +300,7 @@ def test_a_url_without_a_server_is_one_line_without_its_password(address: str) -
 
 @pytest.mark.parametrize("address", ["rtsp://u:sec/r?et@h/x", "rtsp://h/x?password=sec@ret"])
 def test_nothing_is_shown_of_a_url_in_which_a_password_may_stand_anywhere(address: str) -> None:
-    assert sources._without_secrets(address) == "rtsp://..."
+    assert without_secrets(address) == "rtsp://..."
 
 
 class Connection:
