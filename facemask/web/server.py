@@ -1,10 +1,12 @@
 """The thread that answers viewers."""
 
+import asyncio
 import logging
 from threading import Thread
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facemask.web.access import BACKLOG, Access
 
@@ -13,6 +15,30 @@ IDLE_S = 15  # after which a connection is closed
 # Answers in progress at the end of the video get so long, in seconds; then they are cut off.
 CLOSING_S = 1
 JOIN_S = 5.0
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed where no whole request comes within IDLE_S seconds.
+
+    uvicorn's own limit begins after an answer and ends with the next byte: whoever never finishes a
+    request would keep a connection, and there are not many.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(IDLE_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        request = self.cycle
+        super().data_received(data)
+        if self.cycle is not request:
+            self._deadline.cancel()
+        elif self._deadline.cancelled():
+            self._deadline = self.loop.call_later(IDLE_S, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
 
 
 class Server:
@@ -25,7 +51,7 @@ class Server:
                 app,
                 # The plain parts of uvicorn, whatever else is installed.
                 loop="asyncio",
-                http="h11",
+                http=_Connection,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -279,3 +279,41 @@ def test_a_missing_package_is_one_line(missing: str, monkeypatch: pytest.MonkeyP
     line = r"^--serve: .*; expected what `pip install -r requirements-web.txt` installs$"
     with pytest.raises(FacemaskError, match=line), open_page(("x", 0), None, print, print):
         pass
+
+
+def test_a_viewer_who_does_not_speak_http_is_no_defect(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facemask.web.app.describe", lambda error: pytest.fail(f"{error!r}"))
+    with connection(served) as viewer:
+        viewer.sendall(
+            b"GET /state.json HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
+            % served.url.split("/")[2].encode()
+        )
+        while viewer.recv(4096):
+            pass
+    assert served.get("state.json").status_code == 200
+    assert len(served.said) == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /state.json HTTP/1.1\r\nHost: %b\r\n\r\n"])
+def test_a_request_that_does_not_end_keeps_no_connection(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    monkeypatch.setattr("facemask.web.server.IDLE_S", 0.3)
+    served = serve()
+    with connection(served) as viewer:
+        if before:
+            viewer.sendall(before % served.url.split("/")[2].encode())
+            assert b"200 OK" in viewer.recv(4096)
+        started = time.monotonic()
+        with suppress(OSError):  # it is closed
+            while time.monotonic() < started + LIMIT_S:
+                viewer.sendall(b"G")  # one byte after another
+                time.sleep(0.05)
+    assert time.monotonic() < started + LIMIT_S
+
+
+def connection(served: Served) -> socket.socket:
+    host, port = served.url.split("/")[2].split(":")
+    return socket.create_connection((host, int(port)), timeout=LIMIT_S)
