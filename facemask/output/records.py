@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,20 +155,19 @@ def open_records(*paths: Path | None) -> Iterator[Callable[[dict[str, Any]], Non
 class LineFile:
     """A text file that grows by whole lines, also when the process is killed: one write a line.
 
-    A context manager. Raises FacemaskError when the file can't be written; a line that does not
-    fit on the disk is removed again.
+    A context manager. It replaces an earlier file with the first line, so that a run that fails
+    before has lost nothing. Raises FacemaskError when the file can't be written; a line that does
+    not fit on the disk is removed again.
     """
 
     def __init__(self, path: Path):
         self._path = path
-        try:
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise FacemaskError(f"{path}: can't be written: {reason(error)}") from error
+        self._file: FileIO | None = None  # from the first line on
 
     def write_line(self, line: str) -> None:
         data = encode(f"{line}\n")
         try:
+            self._file = self._file or FileIO(self._path, "w")
             written = self._file.write(data)
             if written != len(data):
                 self._file.truncate(self._file.tell() - written)
@@ -179,8 +179,9 @@ class LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # write_line has raised it already
-            self._file.close()
+        if self._file:
+            with suppress(OSError):  # write_line has raised it already
+                self._file.close()
 
 
 class JSONLines(LineFile):

@@ -53,7 +53,6 @@ class TrackLog:
         self._tracks_by_label: Counter[str] = Counter()
         self._frame_labels: Counter[str] = Counter()
         self._frame_times: deque[float] = deque(maxlen=FPS_WINDOW)
-        self._write_row(TRACK_COLUMNS)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +88,8 @@ class TrackLog:
             self._log(self._tracker.finish())
 
     def _count(self, tracked: Sequence[MaskDetection]) -> None:
+        if not self._frames:
+            self._write_row(TRACK_COLUMNS)
         self._frames += 1
         self._frame_labels = Counter(detection.label for detection in tracked)
         self._frame_times.append(time.monotonic())

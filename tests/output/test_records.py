@@ -137,6 +137,17 @@ def test_json_lines_are_whole_and_on_disk_at_once(tmp_path: Path) -> None:
     assert written[1] == {"frame": 1, "time_s": 0.04, "width": 512, "height": 600, "faces": []}
 
 
+def test_json_lines_replace_an_earlier_file_with_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "faces.jsonl"
+    path.write_text("earlier\n")
+    with records_module.JSONLines(path):
+        pass
+    assert path.read_text() == "earlier\n"
+    with records_module.JSONLines(path) as lines:
+        lines.write({"frame": 0})
+        assert path.read_text() == '{"frame": 0}\n'
+
+
 def test_a_full_disk_is_one_line_that_names_the_file() -> None:
     full = Path("/dev/full")
     if not full.exists():
