@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -19,16 +20,22 @@ LOG_SECONDS = 30.0  # at least so long between two lines of progress in a log
 
 
 def info(message: str) -> None:
-    _print(f"[INFO] {message}", sys.stdout)
+    """Print one line; control characters in it, as names of files may have, are escaped."""
+    _print(f"[INFO] {_escaped(message)}", sys.stdout)
 
 
 def warn(message: str) -> None:
-    _print(f"[WARN] {message}", sys.stderr)
+    """As info, on standard error."""
+    _print(f"[WARN] {_escaped(message)}", sys.stderr)
 
 
 def error(message: str) -> None:
     """Print one line on standard error; line breaks in the message become spaces."""
-    _print(f"[ERROR] {' '.join(message.split())}", sys.stderr)
+    _print(f"[ERROR] {_escaped(' '.join(message.split()))}", sys.stderr)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def progress(items: Iterable[T], total: int, unit: str = "") -> Iterable[T]:
@@ -70,8 +77,8 @@ def _print(line: str, file: TextIO | None) -> None:
 def run(main: Callable[[], int]) -> NoReturn:
     """Call a script's main and exit with its status, without a traceback for unusable input.
 
-    SIGTERM ends a script as Ctrl-C does, so that open files are completed. What the console can't
-    show, such as a name that is not UTF-8, is printed with backslash escapes.
+    SIGTERM and SIGHUP end a script as Ctrl-C does, so that open files are completed. What the
+    console can't show, such as a name that is not UTF-8, is printed with backslash escapes.
     """
     # These silence the start-up messages of libraries, unless the user has set them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -82,6 +89,9 @@ def run(main: Callable[[], int]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    closed = getattr(signal, "SIGHUP", None)  # the terminal or the connection; not on Windows
+    if closed and signal.getsignal(closed) is signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(closed, signal.default_int_handler)
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see facemask.startup
             signal.signal(signal.SIGINT, signal.default_int_handler)

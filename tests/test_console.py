@@ -64,19 +64,45 @@ def test_run_ends_with_a_status_and_at_most_one_line(
     assert capsys.readouterr().err == message
 
 
-def test_sigterm_ends_a_run_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_end_a_run_as_ctrl_c_does(name: str) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} here")
+
     def main() -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(10)
         return 0
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit) as end:
             console.run(main)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
     assert end.value.code == 130
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_a_run_that_is_to_survive_its_terminal_does() -> None:
+    """As `nohup` starts it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as end:
+            console.run(lambda: os.kill(os.getpid(), signal.SIGHUP) or 0)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert end.value.code == 0
+
+
+def test_names_of_files_do_not_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for say in (console.info, console.warn, console.error):
+        say("a\x1b[31m.png\r: \x9b2J caf\xe9")
+    output, problems = capsys.readouterr()
+    assert output == "[INFO] a\\x1b[31m.png\\r: \\x9b2J caf\xe9\n"
+    assert problems.splitlines()[0] == f"[WARN]{output[6:-1]}"
+    assert problems.splitlines()[1] == "[ERROR] a\\x1b[31m.png : \\x9b2J caf\xe9"
 
 
 def test_wrong_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
