@@ -25,8 +25,8 @@ What `--help` prints. `python docs/make_options.py` writes this page, on Python 
 later ones lay help texts out differently.
 
 Messages begin with `[INFO]`. Warnings (`[WARN]`) and errors (`[ERROR]`, one line each) go to
-standard error. The exit status is 0, or 1 after an error, 2 for wrong arguments, 130 after Ctrl-C, which ends a
-video as `q` does, with 0.
+standard error. The exit status is 0, or 1 after an error, 2 for wrong arguments, 130 after Ctrl-C,
+which ends a video as `q` does, with 0.
 """
 
 

@@ -23,6 +23,11 @@ def find(path: str | os.PathLike[str]) -> Path:
     return beside_scripts if not given.exists() and beside_scripts.exists() else given
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """An absolute path without symbolic links. Unlike Path.resolve it takes links in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def check_writable(*paths: Path, make_folders: bool = True) -> None:
     """Check, before any expensive work, that files can be written at the paths.
 

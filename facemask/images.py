@@ -144,7 +144,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)  # a copy would take 4 bytes a pixel
     if image.mode in _WHITE:
         grey = np.asarray(image, dtype=np.float32) * (255.0 / _WHITE[image.mode])
-        image = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
+        grey = np.nan_to_num(np.clip(np.rint(grey), 0, 255))
+        image = Image.fromarray(grey.astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -13,6 +13,8 @@ from facemask.console import error
 from facemask.errors import FacemaskError
 from facemask.files import find
 
+MAX_TILES = 16  # a side: 257 calls of the detector
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with errors as one `[ERROR]` line and exit status 2."""
@@ -37,6 +39,8 @@ class Paths(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
+        if "" in values:  # such as a variable of the shell that is not set; it would be this folder
+            raise argparse.ArgumentError(self, "expected a path, found an empty one")
         setattr(namespace, self.dest, [path for text in values for path in _matches(text)])
 
 
@@ -136,7 +140,7 @@ def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
     add_detector_arguments(parser)
     parser.add_argument(
         "--tiles",
-        type=whole_number(1),
+        type=whole_number(1, MAX_TILES),
         default=1,
         metavar="N",
         help="also search N x N overlapping parts of the image: finds small faces in large images,"

@@ -27,7 +27,7 @@ from facemask.batch.labelling import (
     network_digests,
 )
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, find
+from facemask.files import PROJECT, find, real_path
 from facemask.images import is_document
 
 MANIFEST = "manifest.json"
@@ -216,7 +216,7 @@ def _project_path(path: str) -> str:
 
     Other paths become absolute.
     """
-    absolute = Path(path).resolve()
+    absolute = real_path(path)
     inside = absolute.is_relative_to(PROJECT)
     return str(absolute.relative_to(PROJECT) if inside else absolute)
 
@@ -226,5 +226,5 @@ def _is_inside(location: str, given: str) -> bool:
     inner, outer = stores.open_path(location), stores.open_path(given)
     if isinstance(inner, Path) and isinstance(outer, Path):
         outer = find(outer)
-        return outer.is_dir() and inner.resolve().is_relative_to(outer.resolve())
+        return outer.is_dir() and real_path(inner).is_relative_to(real_path(outer))
     return f"{location.rstrip('/')}/".startswith(f"{given.rstrip('/')}/")

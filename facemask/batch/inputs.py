@@ -11,7 +11,7 @@ import numpy as np
 
 from facemask.detect.types import MaskDetection
 from facemask.errors import FacemaskError
-from facemask.files import find
+from facemask.files import find, real_path
 from facemask.images import (
     WRITABLE_SUFFIXES,
     ImageError,
@@ -116,9 +116,9 @@ def _plan_files(jobs: Sequence[ImageJob], output: Path, one_image: bool) -> list
         raise FacemaskError(f"{output}: expected a folder for several images, found a file name")
     else:
         outputs = _unique(output / _writable(job.inner) for job in jobs)
-    inputs = {job.path.resolve() for job in jobs}
+    inputs = {real_path(job.path) for job in jobs}
     for file in outputs:
-        if file.resolve() in inputs:
+        if real_path(file) in inputs:
             raise FacemaskError(f"{file}: is one of the images to read; give another --output")
     return outputs
 

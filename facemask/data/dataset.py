@@ -13,13 +13,14 @@ import numpy as np
 from facemask.class_names import same_class, same_meaning
 from facemask.data.alignment import Thumbnail, thumbnail
 from facemask.errors import FacemaskError
-from facemask.files import encode, file_digest
+from facemask.files import encode, file_digest, real_path
 from facemask.geometry import FaceBox
 from facemask.images import list_files, read_image
 from facemask.threads import with_own
 
 # Relative to other images of the source. A network learns few images of much weight by heart.
 MOST_WEIGHT = 5.0
+MAX_SIDE = 2**15 - 2  # pixels; OpenCV warps nothing larger, and views of images are warps
 
 Progress = Callable[..., Iterable[Any]]
 FindFace = Callable[[np.ndarray], FaceBox | None]  # the face of an image, as read_image gives it
@@ -155,7 +156,7 @@ def _load_folder(
         originals=paths,
         digests=tuple(image.sha256 for _, _, image in usable),
         class_names=tuple(sub.name for sub in class_folders),
-        source_names=(folder.resolve().name,),
+        source_names=(real_path(folder).name,),
         skipped=skipped,
         thumbnails={image.sha256: image.small for _, _, image in usable if image.small},
     )
@@ -182,6 +183,9 @@ class _Examination:
             sha256 = file_digest(path) if path.is_file() else ""
             if sha256 not in self._known:
                 image = read_image(path)
+                if max(image.shape) > MAX_SIDE:
+                    size = "x".join(map(str, image.shape[1::-1]))
+                    return f"{path}: expected at most {MAX_SIDE} pixels a side, found {size}"
                 small = thumbnail(image) if self._thumbnails else None
                 self._known[sha256] = _Examined(sha256, find_face(image), small)
             return self._known[sha256]

@@ -11,7 +11,7 @@ from facemask.data.dataset import FindFace, LabelledImages, Progress, no_progres
 from facemask.data.scenes import Scene, Scenes
 from facemask.detect.types import Detector
 from facemask.errors import FacemaskError
-from facemask.files import file_digest
+from facemask.files import file_digest, real_path
 from facemask.geometry import FaceBox
 from facemask.images import crop_face, read_image, resize, write_image
 from facemask.threads import with_own
@@ -102,7 +102,7 @@ def cut_faces(
                 labels.append(class_names.index(face.label))
                 originals.append(scene.path)
                 digests.append(digest)
-    name = scenes.folder.resolve().name
+    name = real_path(scenes.folder).name
     skipped += [f"{name}: {_faces(count)} {reason}" for reason, count in left_out.items()]
     return LabelledImages(
         paths=tuple(paths),

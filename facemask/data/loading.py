@@ -28,7 +28,7 @@ from facemask.detect.yunet import YuNetFaceDetector
 from facemask.downloads import fetch
 from facemask.downloads.resources import DATASET
 from facemask.errors import FacemaskError
-from facemask.files import PROJECT, find
+from facemask.files import PROJECT, find, real_path
 from facemask.sample_dataset.writer import is_sample_dataset
 
 # Ratio of the images that remain after the test part. The tutorial validated on its test images.
@@ -106,7 +106,7 @@ def check_inputs(
 ) -> None:
     """Raise FacemaskError for what load_images and split_images will miss, before any work."""
     for path in map(find, folders):
-        if path.resolve() != PROJECT / "dataset":
+        if real_path(path) != PROJECT / "dataset":
             check_class_folders(path)
         elif not download:
             _ensure_photographs(path, lambda _: None, download)
@@ -138,7 +138,7 @@ def warnings_about(images: LabelledImages, folders: Sequence[str]) -> list[str]:
 
 
 def _ensure_photographs(folder: Path, announce: Callable[[str], None], download: bool) -> None:
-    if folder.resolve() != PROJECT / "dataset":
+    if real_path(folder) != PROJECT / "dataset":
         return
     if download:
         fetch.ensure_dataset(folder, announce)

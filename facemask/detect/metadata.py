@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from facemask.class_names import WITH_MASK, WITHOUT_MASK
+from facemask.class_names import WITH_MASK, WITHOUT_MASK, same_meaning
 from facemask.errors import FacemaskError
 
 ENTRY = "facemask.json"
@@ -72,8 +72,11 @@ def weights_digest(path: str | os.PathLike[str]) -> str | None:
 def _validated(metadata: ModelMetadata) -> ModelMetadata:
     """The metadata with tuples in place of JSON's lists. Raises ValueError for invalid values."""
     names, size = tuple(metadata.class_names), tuple(metadata.input_size)
-    if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+    valid = not isinstance(metadata.class_names, str) and len(names) >= 2
+    if not valid or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"class_names: expected two or more names, found {metadata.class_names!r}")
+    if len(set(names)) < len(names) or same_meaning(names):
+        raise ValueError(f"class_names: expected each class once, found {', '.join(names)}")
     if len(size) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in size):
         raise ValueError(f"input_size: expected [height, width], found {metadata.input_size!r}")
     if metadata.preprocessing != ModelMetadata.preprocessing:

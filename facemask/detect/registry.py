@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facemask.detect.types import Detector
 from facemask.downloads import fetch
-from facemask.files import PROJECT
+from facemask.files import PROJECT, real_path
 
 AUTO = "auto"
 
@@ -39,7 +39,7 @@ def ensure_weights(name: str, folder: Path, announce: Callable[[str], None]) -> 
     Returns the resolved name. Raises FacemaskError where the weights can't be fetched.
     """
     name = resolve(name, folder, announce)
-    if folder.resolve() == PROJECT / "face_detector":
+    if real_path(folder) == PROJECT / "face_detector":
         if name == "ssd":
             fetch.ensure_face_detector(folder, announce)
         elif name == "yunet":

@@ -12,7 +12,7 @@ from pathlib import Path
 from facemask.addresses import parse_address
 from facemask.console import info
 from facemask.errors import FacemaskError, UsageError
-from facemask.files import check_writable, find
+from facemask.files import check_writable, find, real_path
 from facemask.options import (
     ArgumentParser,
     add_blur_argument,
@@ -85,7 +85,7 @@ def check_files(args: argparse.Namespace) -> None:
     from facemask.detect.model_choice import class_names, describe_model, find_model
     from facemask.video.alerts import alert_labels
 
-    if args.output and args.output.resolve() == find(args.source).resolve():
+    if args.output and real_path(args.output) == real_path(find(args.source)):
         raise FacemaskError(f"{args.output}: is the video to read; give another --output")
     check_writable(*(file for file in (args.output, args.json, args.csv) if file))
     model = find_model(args.model)

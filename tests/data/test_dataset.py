@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemask.data.dataset import balanced_weights, concatenate, load_labelled_images
+from facemask.data.dataset import MAX_SIDE, balanced_weights, concatenate, load_labelled_images
 from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.errors import FacemaskError
 from facemask.geometry import FaceBox
@@ -67,6 +67,15 @@ def test_each_photograph_is_decoded_once_and_copies_of_one_are_not(folder: Path)
         path.unlink()
     groups = near_duplicate_groups(images.paths, images.digests, known=images.thumbnails)
     assert groups.tolist() == before.tolist()
+
+
+def test_a_picture_too_wide_for_augmented_views_is_skipped(folder: Path) -> None:
+    cv2.imwrite(str(folder / "with_mask" / "wide.png"), np.zeros((1, MAX_SIDE + 1, 3), np.uint8))
+    images = load_labelled_images([folder])
+    (line,) = images.skipped
+    assert line.endswith(
+        f"wide.png: expected at most {MAX_SIDE} pixels a side, found {MAX_SIDE + 1}x1"
+    )
 
 
 def test_files_that_are_no_images_are_skipped_and_named(folder: Path) -> None:

@@ -46,6 +46,8 @@ FACE = "face --scenes scenes --face ."
 # What is wrong with each, by the command line: its status and a part of its only error.
 WRONG: dict[str, tuple[int, str]] = {
     "image": (2, "required: -i/--image"),
+    "image --image=": (2, "argument -i/--image: expected a path, found an empty one"),
+    f"{IMAGE} --tiles 17": (2, "argument --tiles: expected a whole number from 1 to 16"),
     "train": (2, "required: -d/--dataset"),
     "evaluate": (2, "expected --dataset, --scenes or --groups"),
     "sample": (2, "required: path"),

@@ -83,6 +83,13 @@ def frames(format: str) -> Write:
     return saved(format, save_all=True, append_images=[picture("L").convert("RGB")] * 2)
 
 
+def no_numbers(path: Path) -> None:
+    """Floating point, of which some are none and some have no limit."""
+    pixels = np.full(UPRIGHT[::-1], 100.0, np.float32)
+    pixels[:2], pixels[2:4] = np.nan, np.inf
+    Image.fromarray(pixels).save(path, "TIFF")
+
+
 def transparent(path: Path) -> None:
     image = picture("P")
     image.info["transparency"] = 0
@@ -107,6 +114,7 @@ IMAGES: dict[str, tuple[Write, tuple[int, int] | str]] = {
     "sixteen.tif": (saved("TIFF", "I;16"), UPRIGHT),
     "whole_numbers.tif": (saved("TIFF", "I"), UPRIGHT),
     "float.tif": (saved("TIFF", "F"), UPRIGHT),
+    "no_numbers.tif": (no_numbers, UPRIGHT),
     "pages.tif": (frames("TIFF"), UPRIGHT),
     "animated.gif": (frames("GIF"), UPRIGHT),
     "animated.webp": (frames("WEBP"), UPRIGHT),
@@ -154,6 +162,7 @@ IMAGES: dict[str, tuple[Write, tuple[int, int] | str]] = {
     "icon.png": (saved("ICO"), "not an image"),
     "zeros.jpg": (content(lambda: bytes(5000)), "not an image"),
     "dangling.jpg": (lambda path: path.symlink_to("nowhere"), "no such image"),
+    "circle.jpg": (lambda path: path.symlink_to("circle.jpg"), "no such image"),
     "pipe.jpg": (lambda path: os.mkfifo(path), "found no regular file"),
 }
 
