@@ -114,6 +114,11 @@ def _plan_files(jobs: Sequence[ImageJob], output: Path, one_image: bool) -> list
         outputs = [output]
     elif names_file and output.suffix.lower() in WRITABLE_SUFFIXES:
         raise FacemaskError(f"{output}: expected a folder for several images, found a file name")
+    elif output.exists() and not output.is_dir():
+        raise FacemaskError(
+            f"{output}: expected a folder, or for one image a file name that ends in one of"
+            f" {' '.join(WRITABLE_SUFFIXES)}; found a file"
+        )
     else:
         outputs = _unique(output / _writable(job.inner) for job in jobs)
     inputs = {real_path(job.path) for job in jobs}

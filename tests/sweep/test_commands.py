@@ -145,7 +145,7 @@ WRONG: dict[str, tuple[int, str]] = {
     # a file for a folder
     "image --image photos/a.png/b.png --no-display": (1, "photos/a.png/b.png: no such image"),
     f"{IMAGE} --output file/out": (1, "can't be written"),
-    f"{IMAGE} --output file": (1, "file"),
+    f"{IMAGE} --output file": (1, "file: expected a folder, or for one image a file name that"),
     f"{IMAGE} --json file/faces.json": (1, "file/faces.json: can't be written"),
     f"{IMAGE} --detector ssd --face file": (1, "file/res10"),
     f"{VIDEO} --track --snapshots file": (1, "file"),
