@@ -170,11 +170,10 @@ def _group_rows(sets: Records) -> Rows:
                             few = " (few)" if count.total < MIN_GROUP else ""
                             cells["number"] = f"{count.total}{few}"
                 differences = record["group_differences"][measure].get(column, {})
-                for model, difference in differences.items():
-                    between = f" ({difference['highest']}, {difference['lowest']})"
-                    text = _percent(difference["difference"]) + between * bool(
-                        difference["difference"]
-                    )
+                for model, largest in differences.items():
+                    points = largest["difference"]
+                    between = f" ({largest['highest']}, {largest['lowest']})" if points else ""
+                    text = _percent(points) + between
                     of_group[column, "largest difference", model][measure] = text
         rows += [
             {"data": record["name"], "column": column, "group": group, "model": model} | cells
