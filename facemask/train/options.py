@@ -212,7 +212,8 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--seed", type=whole_number(0), default=SEED,
-        help="the same seed gives the same split and, on the same machine, figures (%(default)s)",
+        help="the same seed gives the same split and, with the same libraries on the same machine,"
+        " the same figures (%(default)s)",
     )  # fmt: skip
 
 
