@@ -204,7 +204,7 @@ WEIGHTS_FAILURES = [
 def test_failed_weights_leave_everything_as_it_was(
     reply: Reply, message: str, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 0.2))
+    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 1.0))
     (folder / "net.caffemodel").write_bytes(b"old")
     (folder / "notes.txt").write_bytes(b"mine")
     before = tree(folder.parent)
@@ -316,7 +316,7 @@ DATASET_FAILURES = [
 def test_failed_photographs_leave_everything_as_it_was(
     reply: Reply, message: str, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 0.2))
+    monkeypatch.setattr(fetch, "TIMEOUT", (5.0, 1.0))
     (folder / "with_mask").mkdir()
     (folder / "with_mask" / "own.jpg").write_bytes(b"mine")
     url = server.url(reply)
