@@ -1,5 +1,6 @@
 """Writing annotated video: files that play, also after a full disk or a killed process."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,14 +36,16 @@ LIMITED_RANGE = 1
 VP8_BITS_PER_PIXEL = 0.25
 MIN_BIT_RATE = 100_000  # bits a second
 
-# A frame is shown from its own time on, in steps of this ratio of the time between two frames at
-# the stated rate: cameras and phones do not keep that.
-TIME_STEP = Fraction(1, 64)
+# A frame is shown from its own time on, since cameras and phones do not keep the rate that they
+# state. Times are in steps, so many for a frame at that rate, and none longer than a millisecond.
+STEPS_PER_FRAME, LONGEST_STEP_S = 64, Fraction(1, 1000)
 # AVI has no times: frames are repeated until their time comes, and left out where the video would
 # be ahead by more than this. A phone's frames come now faster, now slower, and none should be
 # missing.
 MAX_AVI_LEAD_S = 0.5
-KEY_FRAME_S = 1.0  # at least one in so many seconds; what a killed process leaves ends at one
+# At least one key frame in so many seconds: what a killed process leaves ends at one. They are
+# asked for by time, and the encoder's own count of frames is to bring no more.
+KEY_FRAME_S, MOST_BETWEEN_KEY_FRAMES = 1.0, 600
 
 # Frame rates are stored as fractions. MPEG-4 in AVI takes no larger numerator; the denominator
 # 1001 is that of the television rates, such as 30000/1001.
@@ -110,7 +113,9 @@ class VideoWriter:
         self._sound, self._log = sound, log
         self._sound_stream: AudioStream | None = None
         self._size = (0, 0)  # width, height, pixels
-        self._step_s = 1 / self._rate * (1 if self._container == "avi" else TIME_STEP)
+        per_frame = max(STEPS_PER_FRAME, math.ceil(1 / self._rate / LONGEST_STEP_S))
+        self._steps_per_frame = 1 if self._container == "avi" else per_frame
+        self._step_s = 1 / self._rate / self._steps_per_frame
         self._next = 0  # the first time that is free, in steps
         self._end_s = 0.0  # of the last picture
         self._key_s = -KEY_FRAME_S  # the time of the last key frame that was asked for
@@ -119,8 +124,8 @@ class VideoWriter:
     def write(self, frame: np.ndarray, time_s: float) -> None:
         """Add a frame (H, W, 3) uint8, BGR; one of another size is stretched to the first's.
 
-        time_s: seconds from the first frame, from which the frame is shown; see TIME_STEP, and
-        MAX_AVI_LEAD_S for AVI.
+        time_s: seconds from the first frame, from which the frame is shown; in AVI, see
+        MAX_AVI_LEAD_S.
         An odd width or height grows by a pixel, because colours are stored for 2 x 2 pixels.
         Raises FacemaskError when the file can't be written; it is closed then.
         """
@@ -136,7 +141,7 @@ class VideoWriter:
             picture = VideoFrame.from_ndarray(to_yuv(frame, self._size), format="yuv420p")
             picture.time_base = self._step_s
             for step in self._steps(time_s):
-                picture.pts, picture.duration = step, round(1 / self._rate / self._step_s)
+                picture.pts, picture.duration = step, self._steps_per_frame
                 picture.pict_type = self._kind(float(step * self._step_s))
                 self._encode(picture)
                 self._next, self._end_s = step + 1, float(step * self._step_s + 1 / self._rate)
@@ -248,7 +253,7 @@ class VideoWriter:
             context = output.streams.video[0].codec_context
             context.width, context.height, context.pix_fmt = width, height, "yuv420p"
             context.time_base, context.framerate = self._step_s, self._rate
-            context.gop_size = max(1, round(self._rate * Fraction(KEY_FRAME_S)))
+            context.gop_size = MOST_BETWEEN_KEY_FRAMES
             context.thread_count = ENCODER_THREADS
             context.colorspace, context.color_range = BT601, LIMITED_RANGE
             if encoder == "mpeg4":

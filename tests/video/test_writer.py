@@ -151,16 +151,20 @@ def test_frame_rates_are_fractions_that_every_container_takes() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-@pytest.mark.parametrize(("fps", "step_s"), [(10.0, 0.1), (30.0, 0.5)])
+@pytest.mark.parametrize(
+    ("fps", "step_s"), [(10.0, 0.1), (30.0, 0.5), (12.5, 0.08), (30.0, 0.0331), (0.5, 0.04)]
+)
 def test_there_is_a_key_frame_each_second(
     tmp_path: Path, suffix: str, fps: float, step_s: float
 ) -> None:
-    """Also where the source is slower than it states."""
+    """And no other; also where the source is slower or faster than it states."""
     path = tmp_path / f"a{suffix}"
     with VideoWriter(path, fps) as writer:
         for number in range(round(3 / step_s) + 1):
             writer.write(frame(100), number * step_s)
-    assert [time for time, is_key in packet_times(path) if is_key] == pytest.approx([0, 1, 2, 3])
+    keys = [time for time, is_key in packet_times(path) if is_key]
+    assert keys == pytest.approx([0, 1, 2, 3][: len(keys)], abs=0.15)
+    assert len(keys) >= 3
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -222,6 +226,16 @@ def test_each_frame_has_its_own_time(tmp_path: Path, suffix: str, times: tuple[f
         assert (video.duration or 0) / 1e6 == pytest.approx(times[-1] + 0.05, abs=0.002)
     assert [time for time, _ in shown] == pytest.approx(times, abs=0.002)
     assert [grey for _, grey in shown] == pytest.approx([50 * n for n in range(len(times))], abs=4)
+
+
+def test_a_low_mean_rate_moves_no_frame(tmp_path: Path) -> None:
+    """A file with bursts of frames and long gaps has one, such as the record of a camera."""
+    times = [600 * burst + number / 25 for burst in range(3) for number in range(50)]
+    with VideoWriter(tmp_path / "a.mp4", 0.125) as writer:
+        for time_s in times:
+            writer.write(frame(100), time_s)
+    written = [time for time, _ in packet_times(tmp_path / "a.mp4")]
+    assert written == pytest.approx(times, abs=0.001)
 
 
 def test_frames_of_one_time_are_all_written(tmp_path: Path) -> None:
