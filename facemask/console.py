@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import NoReturn, TextIO, TypeVar
 
-from facemask.errors import FacemaskError, plain_interrupts
+from facemask.errors import HANGUP, FacemaskError, plain_interrupts
 from facemask.streams import STDERR
 
 T = TypeVar("T")
@@ -89,9 +89,8 @@ def run(main: Callable[[], int]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    closed = getattr(signal, "SIGHUP", None)  # the terminal or the connection; not on Windows
-    if closed and signal.getsignal(closed) is signal.SIG_DFL:  # nohup has it ignored
-        signal.signal(closed, signal.default_int_handler)
+    if HANGUP and signal.getsignal(HANGUP) is signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(HANGUP, signal.default_int_handler)
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see facemask.startup
             signal.signal(signal.SIGINT, signal.default_int_handler)

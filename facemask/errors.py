@@ -1,8 +1,13 @@
 """The exception that the scripts turn into an error message."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+
+# A closed terminal or connection, which ends a run as Ctrl-C does; it may come twice. Windows has
+# no such signal.
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class FacemaskError(Exception):

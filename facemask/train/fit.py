@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from facemask.errors import FacemaskError
+from facemask.errors import HANGUP, FacemaskError
 from facemask.keras_backend import load_keras, verbosity
 from facemask.train.checkpoint import Checkpoint, History, State
 from facemask.train.distribution import ALONE, Processes, compile_arguments
@@ -304,7 +304,7 @@ def _training_state(model: Any, state: State | None, patience: int, best_before:
 
 @contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM, for the callback to end the training between two batches.
+    """Note Ctrl-C and its like, for the callback to end the training between two batches.
 
     Python would raise KeyboardInterrupt wherever it is: in what the backend calls, whose errors
     hide it, or in the middle of a checkpoint. The second signal is raised at once all the same. A
@@ -313,7 +313,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
     noted: list[int] = []
 
     def note(number: int, _: Any) -> None:
-        if noted:
+        if noted and number != HANGUP:
             raise KeyboardInterrupt
         noted.append(number)
 
@@ -322,8 +322,8 @@ def _noted_interrupts() -> Iterator[list[int]]:
         return
     obeyed = [
         number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM, HANGUP)
+        if number and signal.getsignal(number) is not signal.SIG_IGN
     ]
     before = {number: signal.signal(number, note) for number in obeyed}
     try:

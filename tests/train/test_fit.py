@@ -1,4 +1,5 @@
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from facemask.data.dataset import LabelledImages, load_labelled_images
 from facemask.detect import metadata
 from facemask.detect.classifier import MaskClassifier
 from facemask.detect.metadata import ModelMetadata
-from facemask.errors import FacemaskError
+from facemask.errors import HANGUP, FacemaskError
 from facemask.evaluate.metrics import expected_calibration_error
 from facemask.images import write_image
 from facemask.keras_backend import load_keras
@@ -389,3 +390,17 @@ def test_gpus_that_stay_unused_are_a_line(
 ) -> None:
     monkeypatch.setattr(fit, "gpu_count", lambda: count)
     assert len(fit.unused_gpus(Processes(devices=devices))) == lines
+
+
+@pytest.mark.skipif(HANGUP is None, reason="no SIGHUP here")
+def test_a_closed_terminal_ends_a_training_between_two_batches() -> None:
+    """It may say so twice."""
+    before = signal.signal(HANGUP, signal.default_int_handler)
+    try:
+        with fit._noted_interrupts() as noted:
+            for _ in range(2):
+                os.kill(os.getpid(), HANGUP)
+            assert noted == [HANGUP, HANGUP]
+        assert signal.getsignal(HANGUP) is signal.default_int_handler
+    finally:
+        signal.signal(HANGUP, before)
