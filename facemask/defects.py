@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import threading
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from facemask.addresses import without_secrets
 
-TOKEN_OPTION = "--serve-t"  # argparse takes the beginning of --serve-token for it
+# Beginnings of options whose values stay secret: --serve-token, and --alert-command, which may hold
+# anything. argparse takes the beginning of an option for the whole.
+SECRET_OPTIONS = ("--serve-t", "--alert-com")
 
 _lock = threading.Lock()  # several threads may write at once
 
@@ -27,7 +30,7 @@ def describe(error: Exception) -> str:
     """
     if isinstance(error, MemoryError):
         return "not enough memory"
-    message = " ".join(str(error).split())
+    message = _redacted(" ".join(str(error).split()))
     line = f"unexpected {type(error).__name__}" + (f": {message}" if message else "")
     try:
         return f"{line}; {_write(error)} has what a bug report needs"
@@ -43,7 +46,7 @@ def _write(error: Exception) -> Path:
     with _lock:
         file = _file(tempfile.gettempdir())
         with open(file, "a", encoding="utf-8", errors="surrogateescape", opener=_private) as report:
-            report.write(heading + "".join(traceback.format_exception(error)) + "\n")
+            report.write(_redacted(heading + "".join(traceback.format_exception(error))) + "\n")
     return file
 
 
@@ -60,14 +63,18 @@ def _private(path: str, flags: int) -> int:
 
 
 def _shown(arguments: Sequence[str]) -> Iterator[str]:
-    """A command's arguments without passwords and tokens."""
-    before = ""
+    """A command's arguments without the values of SECRET_OPTIONS."""
+    is_secret = False
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        if before.startswith(TOKEN_OPTION) and "=" not in before:
+        hides = name.startswith(SECRET_OPTIONS)
+        if is_secret:
             yield "..."
-        elif name.startswith(TOKEN_OPTION) and equals:
-            yield f"{name}=..."
         else:
-            yield without_secrets(argument) if "://" in argument else argument
-        before = argument
+            yield f"{name}=..." if hides and equals else argument
+        is_secret = hides and not equals
+
+
+def _redacted(text: str) -> str:
+    """A text whose addresses have no passwords."""
+    return re.sub(r"\S+://\S+", lambda url: without_secrets(url[0]), text)

@@ -53,12 +53,16 @@ def test_too_little_memory_is_no_defect(temporary_folder: Path) -> None:
 def test_the_file_has_no_passwords(temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, token = "rtsp://user:secret@camera/stream", "a-secret_token_of_24"
     arguments = ["-s", source, f"--source={source}", "--serve-token", token, f"--serve-tok={token}"]
-    monkeypatch.setattr("sys.argv", ["detect_mask_video.py", *arguments, "--no-display"])
-    defects.describe(ValueError("x"))
+    arguments += ["--alert-command", "curl -u me:secret https://x/", "--no-display"]
+    monkeypatch.setattr("sys.argv", ["detect_mask_video.py", *arguments])
+    line = defects.describe(ValueError(f"can't read {source}"))
+    assert line.startswith("unexpected ValueError: can't read rtsp://camera/stream; ")
     (file,) = temporary_folder.iterdir()
     shown = "rtsp://camera/stream"
-    expected = f"-s {shown} --source={shown} --serve-token ... --serve-tok=... --no-display"
-    assert file.read_text().splitlines()[1] == f"detect_mask_video.py {expected}"
+    expected = f"-s {shown} --source={shown} --serve-token ... --serve-tok=... --alert-command ..."
+    text = file.read_text()
+    assert text.splitlines()[1] == f"detect_mask_video.py {expected} --no-display"
+    assert "secret" not in text
 
 
 def test_a_file_that_was_tidied_away_is_made_again(temporary_folder: Path) -> None:
