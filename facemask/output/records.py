@@ -155,9 +155,9 @@ def open_records(*paths: Path | None) -> Iterator[Callable[[dict[str, Any]], Non
 class LineFile:
     """A text file that grows by whole lines, also when the process is killed: one write a line.
 
-    A context manager. It replaces an earlier file with the first line, so that a run that fails
-    before has lost nothing. Raises FacemaskError when the file can't be written; a line that does
-    not fit on the disk is removed again.
+    A context manager. It replaces an earlier file with the first line or at its end, so that a run
+    that fails before has lost nothing. Raises FacemaskError when the file can't be written; a line
+    that does not fit on the disk is removed again.
     """
 
     def __init__(self, path: Path):
@@ -165,7 +165,9 @@ class LineFile:
         self._file: FileIO | None = None  # from the first line on
 
     def write_line(self, line: str) -> None:
-        data = encode(f"{line}\n")
+        self._write(encode(f"{line}\n"))
+
+    def _write(self, data: bytes) -> None:
         try:
             self._file = self._file or FileIO(self._path, "w")
             written = self._file.write(data)
@@ -178,7 +180,9 @@ class LineFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self._file:
+            self._write(b"")
         if self._file:
             with suppress(OSError):  # write_line has raised it already
                 self._file.close()

@@ -57,8 +57,10 @@ class TrackLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._table or nullcontext():
+            if kind is None and not self._frames:
+                self._write_row(TRACK_COLUMNS)
             self._log(self._tracker.finish())
 
     def update(

@@ -140,9 +140,12 @@ def test_json_lines_are_whole_and_on_disk_at_once(tmp_path: Path) -> None:
 def test_json_lines_replace_an_earlier_file_with_the_first_line(tmp_path: Path) -> None:
     path = tmp_path / "faces.jsonl"
     path.write_text("earlier\n")
+    with pytest.raises(ValueError, match="no frame"), records_module.JSONLines(path):
+        raise ValueError("no frame")
+    assert path.read_text() == "earlier\n"
     with records_module.JSONLines(path):
         pass
-    assert path.read_text() == "earlier\n"
+    assert path.read_text() == ""
     with records_module.JSONLines(path) as lines:
         lines.write({"frame": 0})
         assert path.read_text() == '{"frame": 0}\n'
