@@ -149,5 +149,8 @@ def weighted_nms(
     order = np.argsort(-scores, kind="stable")
     boxes, scores = boxes[order], scores[order]
     kept = nms(boxes[scores > min_score], max_iou, max_ios)
-    weights = (ious(boxes[kept, None], boxes) >= max_iou) * scores
-    return weights @ boxes / weights.sum(axis=1, keepdims=True), scores[kept]
+    means = boxes[kept]
+    for row, box in enumerate(boxes[kept]):  # all at once would take memory for each pair
+        weights = (ious(box, boxes) >= max_iou) * scores
+        means[row] = weights @ boxes / weights.sum()
+    return means, scores[kept]
