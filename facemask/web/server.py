@@ -26,7 +26,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(IDLE_S, transport.close)
+        self._deadline = self.loop.call_later(IDLE_S, self._close_without_request)
 
     def data_received(self, data: bytes) -> None:
         request = self.cycle
@@ -34,7 +34,11 @@ class _Connection(H11Protocol):
         if self.cycle is not request:
             self._deadline.cancel()
         elif self._deadline.cancelled():
-            self._deadline = self.loop.call_later(IDLE_S, self.transport.close)
+            self._deadline = self.loop.call_later(IDLE_S, self._close_without_request)
+
+    def _close_without_request(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()

@@ -284,7 +284,8 @@ def test_a_missing_package_is_one_line(missing: str, monkeypatch: pytest.MonkeyP
 def test_a_viewer_who_does_not_speak_http_is_no_defect(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facemask.web.app.describe", lambda error: pytest.fail(f"{error!r}"))
+    defects: list[Exception] = []
+    monkeypatch.setattr("facemask.web.app.describe", lambda error: defects.append(error) or "")
     with connection(served) as viewer:
         viewer.sendall(
             b"GET /state.json HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
@@ -293,7 +294,7 @@ def test_a_viewer_who_does_not_speak_http_is_no_defect(
         while viewer.recv(4096):
             pass
     assert served.get("state.json").status_code == 200
-    assert len(served.said) == 1
+    assert defects == []
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /state.json HTTP/1.1\r\nHost: %b\r\n\r\n"])
