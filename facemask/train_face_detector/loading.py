@@ -13,7 +13,7 @@ from facemask.data.near_duplicates import near_duplicate_groups
 from facemask.data.scenes import Scene, load_scenes
 from facemask.data.splits import PARTS, split_groups
 from facemask.errors import FacemaskError
-from facemask.files import file_digest
+from facemask.files import file_digest, real_path
 from facemask.images import list_files
 from facemask.train_face_detector.pseudo_labels import (
     Annotator,
@@ -85,7 +85,7 @@ def load_images(
 
     def of_part(part: str, folders: Sequence[Path]) -> list[tuple[Scene, str]]:
         return [
-            (scene, path.resolve().name)
+            (scene, real_path(path).name)
             for path in folders
             for scene in scenes[path]
             if split[digest_of[scene.path]] == part
@@ -102,8 +102,8 @@ def load_images(
     log("labelling faces with YuNet...")
     train = of_part("train", [*sources.scenes, *sources.detected])
     conventions = measure_conventions(progress(train, total=len(train)), labels)
-    annotator = Annotator(labels, conventions, {path.resolve().name for path in sources.scenes})
-    detected = {path.resolve().name for path in sources.detected}
+    annotator = Annotator(labels, conventions, {real_path(path).name for path in sources.scenes})
+    detected = {real_path(path).name for path in sources.detected}
     training = [path for path in portraits if split[digest_of[path]] == "train"]
     images["train"] = _training_images(
         annotator, train, detected, training, folder, seed=seed, progress=progress
@@ -114,7 +114,7 @@ def load_images(
         images["train"] += annotator.frames(video, frames)
     images["train"] = balanced(images["train"])
     test_portraits = {
-        group.resolve().name: [
+        real_path(group).name: [
             path
             for path in portraits
             if path.is_relative_to(group) and split[digest_of[path]] == "test"

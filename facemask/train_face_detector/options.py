@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facemask.detect.builtin import LONGER_SIDE
-from facemask.files import PROJECT, find
+from facemask.files import PROJECT, find, real_path
 from facemask.options import ArgumentParser, Paths, file_with_suffix, number_above, whole_number
 
 COMMAND = "facemask.train_face_detector"
@@ -125,7 +125,7 @@ def command_line(args: argparse.Namespace) -> str:
     }
     words = ["python", "-m", COMMAND]
     for option, paths in sources.items():
-        words += [option, *(find(path).resolve().name for path in paths)] if paths else []
+        words += [option, *(real_path(find(path)).name for path in paths)] if paths else []
     return " ".join(words)
 
 
