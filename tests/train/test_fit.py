@@ -392,9 +392,10 @@ def test_gpus_that_stay_unused_are_a_line(
     assert len(fit.unused_gpus(Processes(devices=devices))) == lines
 
 
-@pytest.mark.skipif(HANGUP is None, reason="no SIGHUP here")
 def test_a_closed_terminal_ends_a_training_between_two_batches() -> None:
     """It may say so twice."""
+    if HANGUP is None:
+        pytest.skip("no SIGHUP here")
     before = signal.signal(HANGUP, signal.default_int_handler)
     try:
         with fit._noted_interrupts() as noted:
