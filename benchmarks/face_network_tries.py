@@ -142,8 +142,8 @@ def unweighted_nms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As weighted_nms, with the highest-scoring box of each face as it is."""
     order = np.argsort(-scores, kind="stable")
-    kept = [index for index in order if scores[index] > min_score]
-    kept = np.array(kept, int)[nms(boxes[kept], max_iou, max_ios)]
+    boxes, scores = boxes[order], scores[order]
+    kept = nms(boxes[scores > min_score], max_iou, max_ios)
     return boxes[kept], scores[kept]
 
 
